@@ -1,0 +1,84 @@
+"""Undo image cropping.
+
+Protect a picture with a perturbation that nobody sees; later, from a cropped and recompressed
+copy alone, find where it lay in the original frame and recover the whole::
+
+    import clr_infer
+
+    session = clr_infer.load()
+    protected = session.protect(image)      # image: HxWx3 uint8, or a PIL image
+    found = session.recover(fragment)       # found.located.crop_box, found.image
+
+Importing this package is cheap; networks are loaded by :func:`load`, and torch never is unless
+asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import (
+        ClrError,
+        ImageError,
+        InputError,
+        ModelError,
+        OutputError,
+        RuntimeUnavailable,
+        UsageError,
+        WeightsError,
+    )
+    from .geometry import Box
+    from .results import Located, Protected, Recovered
+    from .session import Session, load
+    from .settings import Settings
+
+_HOMES = {
+    "Box": "geometry",
+    "ClrError": "errors",
+    "ImageError": "errors",
+    "InputError": "errors",
+    "Located": "results",
+    "ModelError": "errors",
+    "OutputError": "errors",
+    "Protected": "results",
+    "Recovered": "results",
+    "RuntimeUnavailable": "errors",
+    "Session": "session",
+    "Settings": "settings",
+    "UsageError": "errors",
+    "WeightsError": "errors",
+    "load": "session",
+}
+
+__all__ = [
+    "Box",
+    "ClrError",
+    "ImageError",
+    "InputError",
+    "Located",
+    "ModelError",
+    "OutputError",
+    "Protected",
+    "Recovered",
+    "RuntimeUnavailable",
+    "Session",
+    "Settings",
+    "UsageError",
+    "WeightsError",
+    "__version__",
+    "load",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

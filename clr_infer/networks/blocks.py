@@ -1,0 +1,65 @@
+"""The pieces that every network is made of."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+__all__ = ["CELL", "GaussianBlur", "HighPass", "ResidualBlock", "activate"]
+
+CELL = 4
+"""Side of a cell in pixels: the networks work on 4x4 pixel cells, not on pixels."""
+
+HIGH_PASS_GAIN = 6.0
+
+
+def activate(x: torch.Tensor) -> torch.Tensor:
+    """The one activation: leaky ReLU, slope 0.1."""
+    return F.leaky_relu(x, 0.1)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(conv(act(x)))), no normalisation, a quiet second convolution at the start."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        with torch.no_grad():
+            self.second.weight.mul_(0.3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.second(activate(self.first(activate(x))))
+
+
+class GaussianBlur(nn.Module):
+    """Separable Gaussian blur of BxCxHxW with replicated edges.
+
+    The kernel is a constant of the graph, cut at three standard deviations.
+    """
+
+    kernel: torch.Tensor
+
+    def __init__(self, sigma: float, channels: int = 1) -> None:
+        super().__init__()
+        self.radius = max(1, int(3 * sigma + 0.5))
+        offsets = torch.arange(-self.radius, self.radius + 1, dtype=torch.float32)
+        kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+        kernel = (kernel / kernel.sum()).repeat(channels, 1, 1, 1)
+        self.register_buffer("kernel", kernel, persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        r, channels = self.radius, self.kernel.shape[0]
+        x = F.pad(x, (r, r, r, r), mode="replicate")
+        x = F.conv2d(x, self.kernel.to(x.dtype), groups=channels)
+        return F.conv2d(x, self.kernel.to(x.dtype).transpose(2, 3), groups=channels)
+
+
+class HighPass(nn.Module):
+    """The image less its blur, amplified: where a weak residual hides. BxCxHxW to the same."""
+
+    def __init__(self, channels: int = 3, sigma: float = 1.5) -> None:
+        super().__init__()
+        self.blur = GaussianBlur(sigma, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return HIGH_PASS_GAIN * (x - self.blur(x))

@@ -1,0 +1,133 @@
+"""The recover network: a fragment and its crop box in, the whole original out."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .blocks import CELL, HighPass, ResidualBlock, activate
+
+__all__ = ["RecoverNetwork", "place"]
+
+
+def _resample_matrix(start: torch.Tensor, stop: torch.Tensor, size: int) -> torch.Tensor:
+    """Weights that resample a row of ``size`` samples into its span of a frame, BxSxS.
+
+    A triangle filter as wide as one frame pixel, the antialiased bilinear of image libraries.
+    Row n of the result holds the weights of the received samples in frame pixel n; its edges
+    are replicated outside the span.
+    """
+    index = torch.arange(size, dtype=torch.float32, device=start.device)
+    extent = (stop - start).clamp(min=1e-3).view(-1, 1)
+    position = ((index + 0.5) / size - start.view(-1, 1)) / extent * size - 0.5
+    position = position.clamp(0.0, size - 1.0)
+    reach = (1.0 / extent).clamp(min=1.0)[..., None]
+    weights = (1.0 - (position[..., None] - index).abs() / reach).clamp(min=0.0)
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _coverage(start: torch.Tensor, stop: torch.Tensor, size: int) -> torch.Tensor:
+    """1 where a frame pixel's centre lies in the span, BxS."""
+    centre = (torch.arange(size, dtype=torch.float32, device=start.device) + 0.5) / size
+    return ((centre >= start.view(-1, 1)) & (centre <= stop.view(-1, 1))).float()
+
+
+def place(received: torch.Tensor, crop_box: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put a received image back into the frame that it was cut from.
+
+    Args:
+        received: Bx3xSxS, stretched to the full frame.
+        crop_box: Bx4, (x0, y0, x1, y1) in fractions of the original frame.
+
+    Returns:
+        The canvas Bx3xSxS, with the crop's edges replicated outside it, and the crop mask
+        Bx1xSxS, 1 where the received image shows the original.
+    """
+    size = received.shape[-1]
+    x0, y0, x1, y1 = crop_box.float().unbind(1)
+    rows = _resample_matrix(y0, y1, size)[:, None]
+    cols = _resample_matrix(x0, x1, size)[:, None]
+    canvas = rows @ received @ cols.transpose(2, 3)
+    mask = _coverage(y0, y1, size)[:, None, :, None] * _coverage(x0, x1, size)[:, None, None, :]
+    return canvas, mask
+
+
+class _Fold(nn.Module):
+    """Add up the tiles of a repeated map, each place weighted by a learned confidence.
+
+    Args:
+        width: channels.
+        tiles: tiles per side.
+    """
+
+    def __init__(self, width: int, tiles: int) -> None:
+        super().__init__()
+        self.tiles = tiles
+        self.vote = nn.Conv2d(width, width + 1, 1)
+        self.stem = nn.Conv2d(width + 1, width, 3, padding=1)
+
+    def forward(self, features: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """Features BxCxhxw and their coverage Bx1xhxw to BxCx(h/tiles)x(w/tiles)."""
+        votes = self.vote(activate(features)).float()
+        weight = torch.sigmoid(votes[:, -1:]) * seen + 1e-4 * seen + 1e-6
+        total = self._sum_tiles(weight)
+        folded = self._sum_tiles(votes[:, :-1] * weight) / total
+        return self.stem(torch.cat([folded, total], dim=1))
+
+    def _sum_tiles(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[2] // self.tiles, x.shape[3] // self.tiles
+        x = x.reshape(x.shape[0], x.shape[1], self.tiles, height, self.tiles, width)
+        return x.sum((2, 4))
+
+
+class RecoverNetwork(nn.Module):
+    """Read the payload out of a fragment and paint what was cropped away.
+
+    Args:
+        size: side of the network's frame in pixels, a multiple of 32.
+        width: channels.
+    """
+
+    def __init__(self, size: int = 512, width: int = 48) -> None:
+        super().__init__()
+        self.size, self.width = size, width
+        self.high_pass = HighPass()
+        self.stem = nn.Conv2d(7 * CELL**2, width, 3, padding=1)
+        self.look = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
+        self.fine = _Fold(width, 2)
+        self.coarse = _Fold(width, 4)
+        self.coarse_blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
+        self.coarse_out = nn.Conv2d(width, width, 1)
+        self.fine_blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
+        self.fine_out = nn.Conv2d(width, width, 1)
+        self.thumbnail = nn.Conv2d(width, 3, 3, padding=1)
+        self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(2)))
+        self.head = nn.Conv2d(width, 3 * CELL**2, 3, padding=1)
+        with torch.no_grad():
+            self.head.weight.mul_(0.1)
+
+    def read(self, canvas: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Recover the frame from a placed image and its crop mask, see :func:`place`.
+
+        Returns:
+            The recovered frame, Bx3xSxS, and the thumbnail it grew from, Bx3x(S/8)x(S/8).
+        """
+        x = torch.cat([(canvas - 0.5) * mask, mask, self.high_pass(canvas) * mask], dim=1)
+        f = self.look(self.stem(F.pixel_unshuffle(x, CELL)))
+        seen = F.avg_pool2d(mask, CELL)
+        seen = (seen > 0.6).float() * seen
+        coarse = self.coarse_blocks(self.coarse(f, seen))
+        fine = self.fine(f, seen) + _upsample(self.coarse_out(coarse), 2)
+        fine = self.fine_blocks(fine)
+        thumbnail = 0.5 + self.thumbnail(activate(fine)).float()
+        f = f + _upsample(self.fine_out(fine), 2)
+        detail = F.pixel_shuffle(self.head(activate(self.blocks(f))), CELL).float()
+        base = mask * canvas + (1.0 - mask) * _upsample(thumbnail, 2 * CELL)
+        return base + detail, thumbnail
+
+    def forward(self, received: torch.Tensor, crop_box: torch.Tensor) -> torch.Tensor:
+        """Aligned image Bx3xSxS and crop box Bx4 to the recovered frame Bx3xSxS in [0, 1]."""
+        return self.read(*place(received, crop_box))[0].clamp(0.0, 1.0)
+
+
+def _upsample(x: torch.Tensor, factor: int) -> torch.Tensor:
+    return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)

@@ -1,0 +1,153 @@
+"""Protect, locate and recover, written once over any runtime."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from .composite import composite
+from .errors import ImageError, InputError
+from .geometry import Box, canvas_size, crop_mask, placed_box
+from .preprocess import check_pixels, to_frame
+from .residual import merge_residual
+from .results import Located, Protected, Recovered
+from .runtimes.base import Runtime
+from .settings import Settings
+
+__all__ = ["PSNR_DB_RANGE", "locate", "protect", "recover"]
+
+PSNR_DB_RANGE = (30.0, 50.0)
+
+
+class _Stopwatch:
+    """Milliseconds by stage, a batch's time shared equally among its images."""
+
+    def __init__(self, share: int) -> None:
+        self.share = share
+        self.timings_ms: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        spent = (time.perf_counter() - began) * 1000.0 / self.share
+        self.timings_ms[name] = round(self.timings_ms.get(name, 0.0) + spent, 3)
+
+
+def _frames(images: Sequence[np.ndarray], size: int) -> np.ndarray:
+    return np.stack([to_frame(image, size) for image in images])
+
+
+def protect(
+    runtime: Runtime, images: Sequence[object], psnr_db: float, settings: Settings
+) -> list[Protected]:
+    """Protect images, HxWx3 uint8 or PIL, each at its own size.
+
+    Raises:
+        ImageError: an image cannot be used.
+        InputError: the strength is out of range.
+    """
+    low, high = PSNR_DB_RANGE
+    if not low <= psnr_db <= high:
+        raise InputError(f"strength must be a PSNR between {low:g} and {high:g} dB, not {psnr_db}")
+    if not images:
+        return []
+    clock = _Stopwatch(len(images))
+    with clock.stage("preprocess"):
+        originals = [check_pixels(image, settings) for image in images]
+        frames = _frames(originals, runtime.size)
+    with clock.stage("protect"):
+        residuals = runtime.run("protect", {"image": frames})["residual"]
+    with clock.stage("merge"):
+        merged = [merge_residual(o, r, psnr_db) for o, r in zip(originals, residuals, strict=True)]
+    return [Protected(image, psnr, dict(clock.timings_ms)) for image, psnr in merged]
+
+
+def _align_and_localize(
+    runtime: Runtime, received: list[np.ndarray], settings: Settings, clock: _Stopwatch
+) -> tuple[np.ndarray, np.ndarray, list[Located]]:
+    with clock.stage("preprocess"):
+        frames = _frames(received, runtime.size)
+    with clock.stage("align"):
+        aligned = runtime.run("align", {"received": frames})["aligned"]
+    with clock.stage("localize"):
+        found = runtime.run("localize", {"aligned": aligned})
+    located = [
+        _verdict(image, box, float(confidence), settings)
+        for image, box, confidence in zip(
+            received, found["crop_box"], found["confidence"], strict=True
+        )
+    ]
+    return aligned, found["crop_box"], located
+
+
+def _verdict(image: np.ndarray, box: np.ndarray, confidence: float, settings: Settings) -> Located:
+    height, width = image.shape[:2]
+    if confidence < settings.threshold:
+        return Located(False, confidence, None, None, None, None)
+    crop_box = Box(*(float(v) for v in np.clip(box, 0.0, 1.0)))
+    canvas_px = canvas_size(crop_box, width, height)
+    if canvas_px[0] * canvas_px[1] > settings.max_pixels:
+        raise ImageError(
+            f"the original frame would be {canvas_px[0]}x{canvas_px[1]} pixels, over the limit of "
+            f"{settings.max_pixels / 1e6:g} megapixels (raise max_pixels, or reduce the image)"
+        )
+    box_px = placed_box(crop_box, width, height)
+    mask = crop_mask(box_px, *canvas_px)
+    return Located(True, confidence, crop_box, box_px, canvas_px, mask)
+
+
+def locate(runtime: Runtime, images: Sequence[object], settings: Settings) -> list[Located]:
+    """Say of each image whether it is protected and where in its original it lay.
+
+    Raises:
+        ImageError: an image cannot be used.
+    """
+    if not images:
+        return []
+    clock = _Stopwatch(len(images))
+    received = [check_pixels(image, settings) for image in images]
+    _, _, located = _align_and_localize(runtime, received, settings, clock)
+    return [_timed(one, clock) for one in located]
+
+
+def recover(runtime: Runtime, images: Sequence[object], settings: Settings) -> list[Recovered]:
+    """Recover the whole original of each image that is protected.
+
+    Raises:
+        ImageError: an image cannot be used.
+    """
+    if not images:
+        return []
+    clock = _Stopwatch(len(images))
+    received = [check_pixels(image, settings) for image in images]
+    aligned, boxes, located = _align_and_localize(runtime, received, settings, clock)
+    which = [i for i, one in enumerate(located) if one.protected]
+    recovered: dict[int, np.ndarray] = {}
+    if which:
+        inputs = {"aligned": aligned[which], "crop_box": boxes[which]}
+        with clock.stage("recover"):
+            frames = runtime.run("recover", inputs)["recovered"]
+        with clock.stage("composite"):
+            for index, frame in zip(which, frames, strict=True):
+                box = located[index].crop_box
+                assert box is not None
+                recovered[index] = composite(received[index], frame, box, settings.feather_px)
+    return [
+        Recovered(recovered.get(i), _timed(one, clock), dict(clock.timings_ms))
+        for i, one in enumerate(located)
+    ]
+
+
+def _timed(located: Located, clock: _Stopwatch) -> Located:
+    wanted = {k: v for k, v in clock.timings_ms.items() if k in ("preprocess", "align", "localize")}
+    return Located(
+        located.protected,
+        located.confidence,
+        located.crop_box,
+        located.box_px,
+        located.canvas_px,
+        located.mask,
+        wanted,
+    )

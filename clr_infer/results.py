@@ -1,0 +1,74 @@
+"""What the three calls give back: frozen, with numpy arrays and plain values only."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .geometry import Box
+
+__all__ = ["Located", "Protected", "Recovered"]
+
+
+@dataclass(frozen=True)
+class Protected:
+    """A protected image.
+
+    Attributes:
+        image: HxWx3 uint8, the size of the original.
+        psnr_db: PSNR of ``image`` to the original, measured on its 8-bit pixels.
+        timings_ms: milliseconds of each stage.
+    """
+
+    image: np.ndarray
+    psnr_db: float
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a received image lay in its original.
+
+    Attributes:
+        protected: the verdict: does the image carry a protection?
+        confidence: of the verdict "protected" and of the box, 0 to 1.
+        crop_box: fractions of the original frame; ``None`` without protection.
+        box_px: the box in whole pixels of the canvas; ``None`` without protection.
+        canvas_px: width and height of the original frame at the received image's pixel scale.
+        mask: canvas height x width uint8, 255 where the received image shows the original.
+        timings_ms: milliseconds of each stage.
+    """
+
+    protected: bool
+    confidence: float
+    crop_box: Box | None
+    box_px: tuple[int, int, int, int] | None
+    canvas_px: tuple[int, int] | None
+    mask: np.ndarray | None
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plain values, as the command line prints them."""
+        box = None if self.crop_box is None else [round(v, 6) for v in self.crop_box]
+        return {
+            "protected": self.protected,
+            "confidence": round(self.confidence, 6),
+            "crop_box": box,
+            "canvas_px": None if self.canvas_px is None else list(self.canvas_px),
+        }
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The original as far as it can be recovered.
+
+    Attributes:
+        image: canvas height x width x 3 uint8: the received pixels where there are any, the
+            network's reconstruction elsewhere; ``None`` without protection.
+        located: verdict, box, canvas and mask; the mask tells the two kinds of pixels apart.
+        timings_ms: milliseconds of each stage, localization included.
+    """
+
+    image: np.ndarray | None
+    located: Located
+    timings_ms: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,30 @@
+"""What every runtime does: run a network on named tensors."""
+
+from typing import Protocol
+
+import numpy as np
+
+__all__ = ["Runtime", "Tensors"]
+
+Tensors = dict[str, np.ndarray]
+
+
+class Runtime(Protocol):
+    """Executes networks; safe to call from several threads.
+
+    Attributes:
+        name: how it is chosen, ``load(runtime=name)``.
+        size: side of the networks' frame in pixels.
+    """
+
+    name: str
+    size: int
+
+    def run(self, network: str, tensors: Tensors) -> Tensors:
+        """Run a network of :data:`clr_infer.specs.SPECS` on a batch.
+
+        Raises:
+            InputError: the tensors do not fit the network's spec.
+            WeightsError: the network's weights are missing or damaged.
+        """
+        ...

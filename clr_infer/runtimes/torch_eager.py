@@ -1,0 +1,47 @@
+"""PyTorch, eagerly: the reference that exports are held against, on a CPU or a GPU."""
+
+import threading
+
+from ..errors import RuntimeUnavailable
+from ..specs import SPECS, check_inputs
+from ..weights import Weights
+from .base import Tensors
+
+__all__ = ["TorchEager"]
+
+
+class TorchEager:
+    """Runs the networks as PyTorch modules.
+
+    Args:
+        weights: where the safetensors file is.
+        device: ``"cpu"``, ``"cuda"``, or ``None`` for a GPU if there is one.
+    """
+
+    name = "torch"
+
+    def __init__(self, weights: Weights, device: str | None = None) -> None:
+        try:
+            import torch
+
+            from ..networks.served import load_served
+        except ImportError as error:
+            raise RuntimeUnavailable(
+                'the torch runtime needs PyTorch: pip install "clr_infer[export]"'
+            ) from error
+        self._torch = torch
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.size = weights.size
+        self._networks = load_served(weights, self.device)
+        self._lock = threading.Lock()
+
+    def run(self, network: str, tensors: Tensors) -> Tensors:
+        """Run a network on a batch, see :class:`.base.Runtime`."""
+        spec = SPECS[network]
+        check_inputs(spec, self.size, tensors)
+        inputs = [self._torch.from_numpy(tensors[t.name]).to(self.device) for t in spec.inputs]
+        with self._lock, self._torch.inference_mode():
+            outputs = self._networks[network](*inputs)
+        if not isinstance(outputs, tuple):
+            outputs = (outputs,)
+        return {t.name: o.cpu().numpy() for t, o in zip(spec.outputs, outputs, strict=True)}

@@ -1,0 +1,95 @@
+"""In-process use: ``load()`` and ``Session``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import pipeline
+from .results import Located, Protected, Recovered
+from .runtimes import Runtime, open_runtime
+from .settings import DEFAULT_SETTINGS, Settings
+from .weights import Weights
+
+__all__ = ["Session", "load"]
+
+
+class Session:
+    """Protect, locate and recover in this process; safe to use from several threads.
+
+    Images are uint8 RGB arrays, HxWx3, or PIL images, of any size within the settings' limits.
+
+    Args:
+        runtime: executes the networks.
+        weights: their facts.
+        settings: limits.
+    """
+
+    def __init__(self, runtime: Runtime, weights: Weights, settings: Settings) -> None:
+        self.runtime, self.weights, self.settings = runtime, weights, settings
+
+    def protect(self, image: object, *, psnr_db: float | None = None) -> Protected:
+        """Protect an image.
+
+        Args:
+            image: the original.
+            psnr_db: strength, as PSNR of the protected image to the original: lower is stronger,
+                more robust and more visible. ``None`` takes what the networks were trained for.
+
+        Raises:
+            ImageError: the image cannot be used.
+            InputError: the strength is not between 30 and 50 dB.
+        """
+        return self.protect_batch([image], psnr_db=psnr_db)[0]
+
+    def locate(self, image: object) -> Located:
+        """Say whether an image is protected and where in its original it lay.
+
+        Raises:
+            ImageError: the image cannot be used.
+        """
+        return self.locate_batch([image])[0]
+
+    def recover(self, image: object) -> Recovered:
+        """Recover the whole original of a fragment.
+
+        Raises:
+            ImageError: the image cannot be used.
+        """
+        return self.recover_batch([image])[0]
+
+    def protect_batch(
+        self, images: Sequence[object], *, psnr_db: float | None = None
+    ) -> list[Protected]:
+        """Protect several images in one run of the network, see :meth:`protect`."""
+        strength = self.weights.psnr_db if psnr_db is None else psnr_db
+        return pipeline.protect(self.runtime, images, strength, self.settings)
+
+    def locate_batch(self, images: Sequence[object]) -> list[Located]:
+        """Locate several images in one run of the networks, see :meth:`locate`."""
+        return pipeline.locate(self.runtime, images, self.settings)
+
+    def recover_batch(self, images: Sequence[object]) -> list[Recovered]:
+        """Recover several images in one run of the networks, see :meth:`recover`."""
+        return pipeline.recover(self.runtime, images, self.settings)
+
+
+def load(
+    runtime: str = "auto",
+    *,
+    weights: Path | str | None = None,
+    threads: int | None = None,
+    settings: Settings = DEFAULT_SETTINGS,
+) -> Session:
+    """Open the networks.
+
+    Args:
+        runtime: ``"auto"``, ``"onnxruntime"`` or ``"torch"``.
+        weights: a folder of weights; ``None`` takes those in the package.
+        threads: CPU threads within one call; ``None`` takes all cores.
+        settings: limits of what is accepted.
+
+    Raises:
+        WeightsError: the weights are missing or damaged.
+        RuntimeUnavailable: the runtime does not work here; the message says what to install.
+    """
+    opened = Weights(weights)
+    return Session(open_runtime(runtime, opened, threads), opened, settings)

@@ -1,0 +1,101 @@
+"""What goes into each network and what comes out: the one source of names, types and shapes.
+
+ONNX names and axes, runtime checks and, later, server configurations are all made from here.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import InputError
+
+__all__ = ["LOCALIZE", "PIPELINE_NETWORKS", "SPECS", "NetworkSpec", "TensorSpec", "check_inputs"]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of a network.
+
+    Attributes:
+        name: its name, everywhere.
+        shape: its axes after the batch; ``"size"`` stands for the side of the network's frame.
+        meaning: unit and range, for people.
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    meaning: str
+
+    def dims(self, size: int) -> tuple[int, ...]:
+        """The axes after the batch for a network of this frame size."""
+        return tuple(size if axis == "size" else int(axis) for axis in self.shape)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The inputs and outputs of a network, all float32 with a dynamic batch axis in front."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+_FRAME: tuple[int | str, ...] = (3, "size", "size")
+
+_ORIGINAL = TensorSpec("image", _FRAME, "RGB in [0, 1], stretched to the frame")
+_RECEIVED = TensorSpec("received", _FRAME, "RGB in [0, 1], the fragment stretched to the frame")
+_ALIGNED = TensorSpec("aligned", _FRAME, "RGB, as if without post-processing, not clipped")
+_BOX = TensorSpec("crop_box", (4,), "x0, y0, x1, y1 in fractions of the original frame")
+
+PROTECT = NetworkSpec(
+    "protect",
+    (_ORIGINAL,),
+    (TensorSpec("residual", _FRAME, "RGB, to be added, at nominal strength"),),
+)
+ALIGN = NetworkSpec("align", (_RECEIVED,), (_ALIGNED,))
+LOCALIZE = NetworkSpec(
+    "localize",
+    (_ALIGNED,),
+    (
+        _BOX,
+        TensorSpec("confidence", (), "0 to 1, that the image is protected"),
+        TensorSpec("score", (), "height of both axes' peaks in standard deviations"),
+    ),
+)
+RECOVER = NetworkSpec(
+    "recover",
+    (_ALIGNED, _BOX),
+    (TensorSpec("recovered", _FRAME, "RGB in [0, 1], the whole original frame"),),
+)
+FG_JPEG = NetworkSpec(
+    "fg_jpeg",
+    (
+        TensorSpec("image", _FRAME, "RGB in [0, 1]"),
+        TensorSpec("qf", (), "JPEG quality factor, 1 to 100, continuous"),
+    ),
+    (TensorSpec("simulated", _FRAME, "RGB in [0, 1], as JPEG 4:2:0 would leave it"),),
+)
+
+PIPELINE_NETWORKS = (PROTECT, ALIGN, LOCALIZE, RECOVER)
+SPECS = {spec.name: spec for spec in (*PIPELINE_NETWORKS, FG_JPEG)}
+
+
+def check_inputs(spec: NetworkSpec, size: int, tensors: dict[str, np.ndarray]) -> None:
+    """Hold the inputs of a network against its spec.
+
+    Raises:
+        InputError: a tensor is missing, unknown, or of the wrong type, shape or batch.
+    """
+    if set(tensors) != {t.name for t in spec.inputs}:
+        raise InputError(f"{spec.name} takes {[t.name for t in spec.inputs]}, not {list(tensors)}")
+    batches = set()
+    for tensor in spec.inputs:
+        value = tensors[tensor.name]
+        if value.dtype != np.float32:
+            raise InputError(f"{spec.name}.{tensor.name} must be float32, not {value.dtype}")
+        if value.shape[1:] != tensor.dims(size) or not value.ndim or value.shape[0] == 0:
+            expected = ("batch", *tensor.dims(size))
+            raise InputError(f"{spec.name}.{tensor.name} must be {expected}, not {value.shape}")
+        batches.add(value.shape[0])
+    if len(batches) != 1:
+        raise InputError(f"the inputs of {spec.name} have different batch sizes: {sorted(batches)}")

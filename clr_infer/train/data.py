@@ -1,0 +1,74 @@
+"""Photographs in memory, and random frames drawn from them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from ..attacks.simulate import resize
+from ..errors import InputError
+
+__all__ = ["Photos"]
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+_SHORT_SIDE_MAX = 512
+_STRETCH_MAX = 1.6
+
+
+class Photos:
+    """All photographs of a folder as uint8 tensors on one device.
+
+    Args:
+        folder: searched recursively; photographs with a side under ``side_min`` are left out,
+            those with a short side over 512 pixels are reduced to it.
+        device: where they are kept.
+        side_min: least side in pixels.
+        limit: at most this many, the first by name.
+
+    Raises:
+        InputError: the folder holds no usable photograph.
+    """
+
+    def __init__(
+        self, folder: Path, device: torch.device, side_min: int = 64, limit: int | None = None
+    ) -> None:
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        self.names: list[str] = []
+        self.images: list[torch.Tensor] = []
+        for path in tqdm(paths[:limit], desc="photographs", unit="file"):
+            with Image.open(path) as picture:
+                photo = picture.convert("RGB")
+            if min(photo.size) < side_min:
+                continue
+            scale = _SHORT_SIDE_MAX / min(photo.size)
+            if scale < 1:
+                size = (round(photo.width * scale), round(photo.height * scale))
+                photo = photo.resize(size, Image.Resampling.LANCZOS)
+            self.names.append(path.name)
+            self.images.append(torch.from_numpy(np.array(photo)).permute(2, 0, 1).to(device))
+        if not self.images:
+            raise InputError(f"no photograph of at least {side_min} pixels a side in {folder}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def draw(self, rng: np.random.Generator, size: int) -> torch.Tensor:
+        """Draw an original at native size, 1x3xHxW in [0, 1], sides ``size`` to 1.6 ``size``.
+
+        A random part of a random photograph, at a random zoom, flipped or not: what a picture
+        of some size and aspect looks like to a network that stretches it to ``size``.
+        """
+        photo = self.images[rng.integers(len(self.images))]
+        stretch = np.exp(rng.uniform(0, np.log(_STRETCH_MAX), 2)) if rng.random() < 0.7 else [1, 1]
+        native_h, native_w = (round(size * s) for s in stretch)
+        zoom_max = min(photo.shape[1] / native_h, photo.shape[2] / native_w)
+        zoom = min(zoom_max, float(np.exp(rng.uniform(0, np.log(max(zoom_max, 1))))))
+        part_h, part_w = round(native_h * zoom), round(native_w * zoom)
+        y = int(rng.integers(photo.shape[1] - part_h + 1))
+        x = int(rng.integers(photo.shape[2] - part_w + 1))
+        part = photo[:, y : y + part_h, x : x + part_w]
+        if rng.random() < 0.5:
+            part = part.flip(2)
+        return resize(part[None].float() / 255.0, native_h, native_w, "bilinear")

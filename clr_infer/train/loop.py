@@ -1,0 +1,194 @@
+"""The training loop: from a folder of photographs to weights.
+
+Resumable: everything stands in ``checkpoint.pt``, and a run that is started again in the same
+folder goes on where the last one stopped.
+"""
+
+import copy
+import csv
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ..attacks.simulate import JpegModel
+from ..networks import Networks
+from ..networks.protect import NOMINAL_PSNR_DB
+from .checkpoint import load_checkpoint, save_checkpoint
+from .data import Photos
+from .forward import Stage, forward_pass
+
+__all__ = ["Plan", "Trainer", "schedule"]
+
+_WARM_UP_STEPS = 100
+_EMA_DECAY = 0.999
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train, for how long and on what.
+
+    Attributes:
+        minutes: time that the whole schedule takes, resumed runs included.
+        size: side of the frame in training; the networks run at any other size afterwards.
+        batch: images a step.
+        width: channels of the protect and recover networks.
+        align_width: channels of the align network.
+        learning_rate: its peak; it warms up and then falls along a cosine.
+        psnr_start_db: strength of the residual at the start of the curriculum.
+        psnr_db: strength that it ends at.
+        ramp: share of the run in which strength and post-processing reach their end.
+        alignment: weight of the feature-alignment loss.
+        seed: of the random stream.
+    """
+
+    minutes: float
+    size: int = 128
+    batch: int = 8
+    width: int = 48
+    align_width: int = 32
+    learning_rate: float = 1.5e-3
+    psnr_start_db: float = 24.0
+    psnr_db: float = NOMINAL_PSNR_DB
+    ramp: float = 0.5
+    alignment: float = 0.1
+    seed: int = 0
+
+
+def schedule(plan: Plan, progress: float) -> tuple[Stage, float]:
+    """The curriculum and the learning rate, as a share of its peak, at ``progress`` (0 to 1).
+
+    First the networks learn to speak: a strong residual and no post-processing. Then both grow
+    to their end in the share ``plan.ramp`` of the run.
+    """
+    ramp = min(progress / plan.ramp, 1.0) if plan.ramp else 1.0
+    psnr = plan.psnr_start_db + (plan.psnr_db - plan.psnr_start_db) * ramp
+    hardness = min(max((ramp - 0.2) / 0.7, 0.0), 1.0)
+    rate = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return Stage(psnr, hardness, plan.alignment), rate
+
+
+class Trainer:
+    """One run of training in one folder.
+
+    Args:
+        plan: the schedule.
+        photos: the training photographs.
+        folder: for the checkpoint and the log.
+        device: ``cpu`` or ``cuda``.
+        start_from: a checkpoint whose weights to start a new schedule from.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        photos: Photos,
+        folder: Path,
+        device: torch.device,
+        start_from: Path | None = None,
+    ) -> None:
+        torch.manual_seed(plan.seed)
+        self.plan, self.photos, self.folder, self.device = plan, photos, folder, device
+        self.networks = Networks(plan.size, plan.width, plan.align_width, plan.seed).to(device)
+        self.networks.to(memory_format=torch.channels_last)
+        self.networks.mixed_precision = True
+        self.average = copy.deepcopy(self.networks).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.networks.parameters(), plan.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4
+        )
+        self.step, self.seconds, self.total_steps = 0, 0.0, 0
+        self.jpeg = JpegModel()
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "checkpoint.pt").exists():
+            self._resume(load_checkpoint(folder / "checkpoint.pt", device))
+        elif start_from is not None:
+            state = load_checkpoint(start_from, device)
+            self.networks.load_state_dict(state["average"])
+            self.average.load_state_dict(state["average"])
+            self.total_steps = state["total_steps"]
+
+    def _resume(self, state: dict) -> None:
+        self.networks.load_state_dict(state["networks"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.total_steps = state["total_steps"]
+
+    def save(self) -> None:
+        """Write ``checkpoint.pt``."""
+        save_checkpoint(
+            self.folder / "checkpoint.pt",
+            {
+                "plan": asdict(self.plan),
+                "networks": self.networks.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+                "seconds": self.seconds,
+                "total_steps": self.total_steps,
+            },
+        )
+
+    def train_step(self, progress: float, rng: np.random.Generator) -> dict[str, float]:
+        """Do one optimiser step; returns the numbers for the log."""
+        stage, rate = schedule(self.plan, progress)
+        rate *= min(1.0, (self.step + 1) / _WARM_UP_STEPS)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.learning_rate * rate
+        loss, numbers = forward_pass(
+            self.networks, self.photos, self.plan.batch, stage, rng, self.jpeg
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
+        if bool(torch.isfinite(norm)):
+            self.optimizer.step()
+        self.step += 1
+        self.total_steps += 1
+        decay = min(_EMA_DECAY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, now in zip(
+                self.average.parameters(), self.networks.parameters(), strict=True
+            ):
+                mean.lerp_(now, 1 - decay)
+        return {
+            "loss": float(loss.detach()),
+            **numbers,
+            "psnr_db": stage.psnr_db,
+            "hardness": stage.hardness,
+        }
+
+    def run(self, minutes: float | None = None, save_every_s: float = 120.0) -> None:
+        """Train to the end of the schedule, or for ``minutes`` of it.
+
+        Writes ``log.csv`` (running means) as it goes and the checkpoint every two minutes.
+        """
+        rng = np.random.default_rng([self.plan.seed, self.total_steps])
+        budget = self.plan.minutes * 60.0
+        stop = budget if minutes is None else min(budget, self.seconds + minutes * 60.0)
+        means: dict[str, float] = {}
+        began, before, saved = time.monotonic(), self.seconds, time.monotonic()
+        log = self.folder / "log.csv"
+        with log.open("a", newline="") as stream, tqdm(total=stop, initial=before, unit="s") as bar:
+            writer = csv.writer(stream)
+            while self.seconds < stop:
+                numbers = self.train_step(self.seconds / budget, rng)
+                for name, value in numbers.items():
+                    means[name] = means.get(name, value) * 0.98 + value * 0.02
+                self.seconds = before + time.monotonic() - began
+                if self.step % 50 == 0:
+                    if stream.tell() == 0:
+                        writer.writerow(["step", "seconds", *means])
+                    values = [f"{v:.4f}" for v in means.values()]
+                    writer.writerow([self.total_steps, f"{self.seconds:.0f}", *values])
+                    stream.flush()
+                    bar.set_postfix({k: f"{v:.2f}" for k, v in means.items()}, refresh=False)
+                    bar.update(min(self.seconds, stop) - bar.n)
+                if time.monotonic() - saved > save_every_s:
+                    self.save()
+                    saved = time.monotonic()
+        self.save()

@@ -1,0 +1,75 @@
+"""The trained weights that ship with the package, and folders like theirs.
+
+A folder of weights holds ``manifest.json`` (the facts of the networks, the sha256 of each file),
+one ``*.onnx`` per network, ``clr_infer.safetensors`` and ``MODEL_CARD.md``.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import WeightsError
+
+__all__ = ["MANIFEST", "SAFETENSORS", "Weights", "default_folder"]
+
+MANIFEST = "manifest.json"
+SAFETENSORS = "clr_infer.safetensors"
+_FORMAT = 1
+
+
+def default_folder() -> Path:
+    """The folder of the weights in the package."""
+    return Path(__file__).parent
+
+
+class Weights:
+    """A folder of weights; every file is checked against the manifest before use.
+
+    Args:
+        folder: ``None`` takes the weights in the package.
+
+    Attributes:
+        size: side of the networks' frame in pixels.
+        psnr_db: strength that the networks were trained for.
+
+    Raises:
+        WeightsError: the folder holds no manifest that this version reads.
+    """
+
+    def __init__(self, folder: Path | str | None = None) -> None:
+        self.folder = Path(folder) if folder is not None else default_folder()
+        try:
+            manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"no readable {MANIFEST} in {self.folder}: {error}") from error
+        if manifest.get("format") != _FORMAT:
+            raise WeightsError(
+                f"{self.folder / MANIFEST} has format {manifest.get('format')}; "
+                f"this version reads format {_FORMAT}"
+            )
+        self.manifest = manifest
+        self.size = int(manifest["size"])
+        self.psnr_db = float(manifest["psnr_db"])
+
+    def read(self, name: str) -> bytes:
+        """Read a file and hold it against its sha256.
+
+        Raises:
+            WeightsError: not in the manifest, missing, or not the file that was published.
+        """
+        expected = self.manifest["files"].get(name)
+        if expected is None:
+            raise WeightsError(
+                f"{name} is not among these weights: {sorted(self.manifest['files'])}"
+            )
+        try:
+            content = (self.folder / name).read_bytes()
+        except OSError as error:
+            raise WeightsError(f"cannot read the weights {self.folder / name}: {error}") from error
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise WeightsError(
+                f"{self.folder / name} is not the file of the manifest (sha256 differs); "
+                "install the package again, or export the weights again"
+            )
+        return content

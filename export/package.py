@@ -1,0 +1,81 @@
+"""A folder of weights: safetensors, ONNX files, manifest, model card; all of it or nothing."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save as save_safetensors
+from torch import nn
+
+from ..errors import OutputError
+from ..specs import SPECS
+from ..weights import MANIFEST, SAFETENSORS
+from .to_onnx import export_onnx
+from .validate import validate_onnx
+
+__all__ = ["write_weights"]
+
+
+def _chain_inputs(networks: nn.ModuleDict, frames: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """The inputs that each network sees when real images, Bx3xSxS, pass the pipeline uncropped."""
+    with torch.inference_mode():
+        images = torch.from_numpy(frames)
+        protected = (images + networks["protect"](images)).clamp(0, 1)
+        aligned = networks["align"](protected)
+        box = networks["localize"](aligned)[0]
+    qf = np.linspace(20, 90, len(frames), dtype=np.float32)
+    return {
+        "protect": {"image": frames},
+        "align": {"received": protected.numpy()},
+        "localize": {"aligned": aligned.numpy()},
+        "recover": {"aligned": aligned.numpy(), "crop_box": box.numpy()},
+        "fg_jpeg": {"image": np.rint(frames * 255).astype(np.float32) / 255, "qf": qf},
+    }
+
+
+def write_weights(
+    folder: Path, networks: nn.ModuleDict, manifest: dict[str, Any], frames: np.ndarray
+) -> None:
+    """Export all networks, validate each, and put the folder in place.
+
+    Args:
+        folder: created or, with respect to the files of these weights, replaced.
+        networks: as :func:`clr_infer.networks.served.build_served` builds them.
+        manifest: the facts; ``files`` and ``validation`` are filled in here.
+        frames: real images, Bx3xSxS float32 in [0, 1], for the validation.
+
+    Raises:
+        ModelError: an export failed its validation; nothing was written.
+        OutputError: the folder cannot be written.
+    """
+    facts = {k: manifest[k] for k in ("size", "psnr_db", "width", "align_width", "seed", "steps")}
+    tensors = {k: v.contiguous() for k, v in networks.state_dict().items()}
+    files = {SAFETENSORS: save_safetensors(tensors)}
+    facts["weights_sha256"] = hashlib.sha256(files[SAFETENSORS]).hexdigest()
+    inputs = _chain_inputs(networks, frames)
+    validation = {}
+    for name, spec in SPECS.items():
+        graph = export_onnx(networks[name], spec, manifest["size"], facts)
+        validation[name] = validate_onnx(networks[name], spec, graph, inputs[name])
+        files[f"{name}.onnx"] = graph
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    whole = {"format": 1, **manifest, "files": digests, "validation": validation}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=folder, prefix=".partial-"))
+        try:
+            for name, content in files.items():
+                (staging / name).write_bytes(content)
+            (staging / MANIFEST).write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
+            for name in (*files, MANIFEST):
+                os.replace(staging / name, folder / name)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"cannot write the weights to {folder}: {error}") from error

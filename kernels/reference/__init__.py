@@ -1,0 +1,16 @@
+"""Plain PyTorch: the truth, for values and for gradients, that every kernel is held against."""
+
+from .color import rgb_to_ycbcr, ycbcr_to_rgb
+from .dct import dct_blocks, idct_blocks
+from .jpeg import jpeg_simulate
+from .quantize import round_with, ste_round
+
+__all__ = [
+    "dct_blocks",
+    "idct_blocks",
+    "jpeg_simulate",
+    "rgb_to_ycbcr",
+    "round_with",
+    "ste_round",
+    "ycbcr_to_rgb",
+]
