@@ -10,7 +10,7 @@ __all__ = ["composite"]
 
 
 def _ramp(length: int, soft_start: bool, soft_stop: bool, feather_px: int) -> np.ndarray:
-    """Opacity along one axis, float32: 1 inside, falling towards an edge that is not the frame's."""
+    """Opacity along one axis, float32: 1 inside, falling towards edges that are not the frame's."""
     index = np.arange(length, dtype=np.float32)
     opacity = np.ones(length, np.float32)
     reach = min(feather_px, length // 4) + 1

@@ -64,22 +64,20 @@ def protect(
     return [Protected(image, psnr, dict(clock.timings_ms)) for image, psnr in merged]
 
 
-def _align_and_localize(
+def _localize(
     runtime: Runtime, received: list[np.ndarray], settings: Settings, clock: _Stopwatch
 ) -> tuple[np.ndarray, np.ndarray, list[Located]]:
     with clock.stage("preprocess"):
         frames = _frames(received, runtime.size)
-    with clock.stage("align"):
-        aligned = runtime.run("align", {"received": frames})["aligned"]
     with clock.stage("localize"):
-        found = runtime.run("localize", {"aligned": aligned})
+        found = runtime.run("localize", {"received": frames})
     located = [
         _verdict(image, box, float(confidence), settings)
         for image, box, confidence in zip(
             received, found["crop_box"], found["confidence"], strict=True
         )
     ]
-    return aligned, found["crop_box"], located
+    return frames, found["crop_box"], located
 
 
 def _verdict(image: np.ndarray, box: np.ndarray, confidence: float, settings: Settings) -> Located:
@@ -108,7 +106,7 @@ def locate(runtime: Runtime, images: Sequence[object], settings: Settings) -> li
         return []
     clock = _Stopwatch(len(images))
     received = [check_pixels(image, settings) for image in images]
-    _, _, located = _align_and_localize(runtime, received, settings, clock)
+    _, _, located = _localize(runtime, received, settings, clock)
     return [_timed(one, clock) for one in located]
 
 
@@ -122,15 +120,17 @@ def recover(runtime: Runtime, images: Sequence[object], settings: Settings) -> l
         return []
     clock = _Stopwatch(len(images))
     received = [check_pixels(image, settings) for image in images]
-    aligned, boxes, located = _align_and_localize(runtime, received, settings, clock)
+    frames, boxes, located = _localize(runtime, received, settings, clock)
     which = [i for i, one in enumerate(located) if one.protected]
     recovered: dict[int, np.ndarray] = {}
     if which:
-        inputs = {"aligned": aligned[which], "crop_box": boxes[which]}
+        with clock.stage("align"):
+            aligned = runtime.run("align", {"received": frames[which]})["aligned"]
         with clock.stage("recover"):
-            frames = runtime.run("recover", inputs)["recovered"]
+            inputs = {"aligned": aligned, "crop_box": boxes[which]}
+            originals = runtime.run("recover", inputs)["recovered"]
         with clock.stage("composite"):
-            for index, frame in zip(which, frames, strict=True):
+            for index, frame in zip(which, originals, strict=True):
                 box = located[index].crop_box
                 assert box is not None
                 recovered[index] = composite(received[index], frame, box, settings.feather_px)
@@ -141,7 +141,7 @@ def recover(runtime: Runtime, images: Sequence[object], settings: Settings) -> l
 
 
 def _timed(located: Located, clock: _Stopwatch) -> Located:
-    wanted = {k: v for k, v in clock.timings_ms.items() if k in ("preprocess", "align", "localize")}
+    wanted = {k: v for k, v in clock.timings_ms.items() if k in ("preprocess", "localize")}
     return Located(
         located.protected,
         located.confidence,

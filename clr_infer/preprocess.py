@@ -6,7 +6,7 @@ from PIL import Image
 from .errors import ImageError
 from .settings import Settings
 
-__all__ = ["check_pixels", "check_size", "from_frame", "to_frame"]
+__all__ = ["check_pixels", "check_size", "from_frame", "resize_pixels", "to_frame"]
 
 
 def check_size(width: int, height: int, settings: Settings) -> None:
@@ -57,6 +57,14 @@ def to_frame(pixels: np.ndarray, size: int) -> np.ndarray:
     if frame.size != (size, size):
         frame = frame.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(frame, np.float32).transpose(2, 0, 1) / np.float32(255.0)
+
+
+def resize_pixels(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize an image, HxWx3 uint8, with antialiasing (bicubic)."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized)
 
 
 def from_frame(frame: np.ndarray, width: int, height: int) -> Image.Image:

@@ -55,7 +55,7 @@ PROTECT = NetworkSpec(
 ALIGN = NetworkSpec("align", (_RECEIVED,), (_ALIGNED,))
 LOCALIZE = NetworkSpec(
     "localize",
-    (_ALIGNED,),
+    (_RECEIVED,),
     (
         _BOX,
         TensorSpec("confidence", (), "0 to 1, that the image is protected"),

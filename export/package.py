@@ -28,12 +28,12 @@ def _chain_inputs(networks: nn.ModuleDict, frames: np.ndarray) -> dict[str, dict
         images = torch.from_numpy(frames)
         protected = (images + networks["protect"](images)).clamp(0, 1)
         aligned = networks["align"](protected)
-        box = networks["localize"](aligned)[0]
+        box = networks["localize"](protected)[0]
     qf = np.linspace(20, 90, len(frames), dtype=np.float32)
     return {
         "protect": {"image": frames},
         "align": {"received": protected.numpy()},
-        "localize": {"aligned": aligned.numpy()},
+        "localize": {"received": protected.numpy()},
         "recover": {"aligned": aligned.numpy(), "crop_box": box.numpy()},
         "fg_jpeg": {"image": np.rint(frames * 255).astype(np.float32) / 255, "qf": qf},
     }

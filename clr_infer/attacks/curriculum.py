@@ -55,8 +55,8 @@ def draw_attack(rng: np.random.Generator, hardness: float, kept_min: float = 0.5
     after: Chain = ()
     if rng.random() < 0.2 * hardness:
         before = (_draw_jpeg(rng, hardness, 70),)
-    if rng.random() < 0.35 * hardness:
+    if rng.random() < 0.3 * hardness:
         after = (_draw_filter(rng, hardness),)
-    if rng.random() < 0.65 * hardness:
+    if rng.random() < 0.75 * hardness:
         after = (*after, _draw_jpeg(rng, hardness, 50))
     return Attack(before, draw_crop(rng, kept_min), after)

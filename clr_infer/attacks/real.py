@@ -44,8 +44,8 @@ def apply_step(image: np.ndarray, step: Step, rng: np.random.Generator) -> np.nd
         return _to_uint8((image - 127.5) * factor + 127.5 + 255.0 * offset)
     picture = Image.fromarray(image)
     if step.name == "resize":
-        size = tuple(max(1, round(side * step.values[0])) for side in picture.size)
-        return np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
+        width, height = (max(1, round(side * step.values[0])) for side in picture.size)
+        return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
     side = int(step.values[0])
     if step.name == "median":
         return np.asarray(picture.filter(ImageFilter.MedianFilter(side)))

@@ -104,7 +104,7 @@ class QfPredictor(nn.Module):
 
     def __init__(self, width: int = 128) -> None:
         super().__init__()
-        self.register_buffer("candidates", torch.arange(10.0, 101.0, 2.0))
+        self.register_buffer("candidates", torch.arange(10.0, 101.0))
         count = len(self.candidates)
         self.weigh = nn.Sequential(
             nn.Linear(2 * count * len(_LOW), width),
@@ -115,7 +115,7 @@ class QfPredictor(nn.Module):
         )
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Images Bx3xHxW in [0, 1] to logits over ``candidates``, Bx46."""
+        """Images Bx3xHxW in [0, 1] to logits over ``candidates``, Bx91."""
         one = torch.full((image.shape[0],), 100.0, device=image.device)
         unit = encode(image, one, "4:4:4")  # at QF 100 every step is 1
         values = unit.luma.flatten(1, 2).flatten(2)[:, :, list(_LOW)]

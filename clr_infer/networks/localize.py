@@ -1,6 +1,8 @@
 """The localize network: a matched filter on the synchronisation template.
 
-Nothing in it is learned. Columns and rows are found apart. For each axis the image is reduced to
+Nothing in it is learned, and it looks at the image as received: the align network, which serves
+the recover network, was seen to help the template little and to dream of it where there is none.
+Columns and rows are found apart. For each axis the image is reduced to
 one profile per code: high-passed along the axis, averaged across it with the inverse of the local
 variance as weight, so that flat places speak and busy ones are quiet. The profile is resampled to
 every scale and correlated with the code at every offset, as one matrix product; the best pair of
@@ -24,6 +26,7 @@ _CODE_SIGMA = 2.4
 """The code is high-passed in frame pixels, the image in received ones: at a typical crop of 0.8
 the two are the same filter."""
 
+_PROFILE_FLOOR = 0.05
 _VARIANCE_FLOOR = (2.0, 9.0)
 _FINE = 8
 _REFINE_PX = (0.35, 0.12, 0.04)
@@ -112,6 +115,9 @@ class LocalizeNetwork(nn.Module):
         scores = (rows @ bank) * allowed
         power = scores.square().sum((2, 3), keepdim=True) / allowed.sum()
         scores = scores / (power + 1e-12).sqrt()
+        # A profile far below the template's strength is no evidence, however well it correlates.
+        strength = profiles.square().mean(-1)[..., None, None]
+        scores = scores * (strength / (strength + _PROFILE_FLOOR**2))
         table = scores.view(batch, 2, 2, scales * size).sum(2) * 0.5**0.5
         best, where = table.max(-1)
         start = (where % size).float()

@@ -6,7 +6,7 @@ from torch import nn
 
 from .blocks import CELL, HighPass, ResidualBlock, activate
 
-__all__ = ["RecoverNetwork", "place"]
+__all__ = ["RecoverNetwork", "extend", "place"]
 
 
 def _resample_matrix(start: torch.Tensor, stop: torch.Tensor, size: int) -> torch.Tensor:
@@ -79,6 +79,31 @@ class _Fold(nn.Module):
         return x.sum((2, 4))
 
 
+def extend(canvas: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What lies outside a crop, guessed from the crop alone: its colours, ever smoother outwards.
+
+    Masked averages are pulled up a pyramid and pushed down again into the holes (Gortler et al.,
+    "The lumigraph", 1996).
+
+    Args:
+        canvas: Bx3xSxS.
+        mask: Bx1xSxS, 1 inside the crop.
+
+    Returns:
+        The guess and the seen share of each place, Bx4x(S/8)x(S/8).
+    """
+    share = F.avg_pool2d(mask, 2 * CELL)
+    colour = F.avg_pool2d(canvas * mask, 2 * CELL)
+    levels = [(colour, share)]
+    while levels[-1][0].shape[-1] % 2 == 0:
+        levels.append(tuple(F.avg_pool2d(x, 2) for x in levels[-1]))
+    guess = levels[-1][0] / (levels[-1][1] + 1e-4)
+    for colour, share in reversed(levels[:-1]):
+        own = (4.0 * share).clamp(max=1.0)
+        guess = own * colour / (share + 1e-4) + (1.0 - own) * _upsample(guess, 2)
+    return torch.cat([guess, levels[0][1]], dim=1)
+
+
 class RecoverNetwork(nn.Module):
     """Read the payload out of a fragment and paint what was cropped away.
 
@@ -95,6 +120,8 @@ class RecoverNetwork(nn.Module):
         self.look = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
         self.fine = _Fold(width, 2)
         self.coarse = _Fold(width, 4)
+        self.coarse_guess = nn.Conv2d(4, width, 3, padding=1)
+        self.fine_guess = nn.Conv2d(4, width, 3, padding=1)
         self.coarse_blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
         self.coarse_out = nn.Conv2d(width, width, 1)
         self.fine_blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
@@ -104,6 +131,8 @@ class RecoverNetwork(nn.Module):
         self.head = nn.Conv2d(width, 3 * CELL**2, 3, padding=1)
         with torch.no_grad():
             self.head.weight.mul_(0.1)
+            for guess in (self.coarse_guess, self.fine_guess):  # first learn to read the payload
+                guess.weight.zero_()
 
     def read(self, canvas: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Recover the frame from a placed image and its crop mask, see :func:`place`.
@@ -115,8 +144,10 @@ class RecoverNetwork(nn.Module):
         f = self.look(self.stem(F.pixel_unshuffle(x, CELL)))
         seen = F.avg_pool2d(mask, CELL)
         seen = (seen > 0.6).float() * seen
-        coarse = self.coarse_blocks(self.coarse(f, seen))
-        fine = self.fine(f, seen) + _upsample(self.coarse_out(coarse), 2)
+        guess = extend(canvas, mask) - 0.5
+        coarse = self.coarse(f, seen) + self.coarse_guess(F.avg_pool2d(guess, 2))
+        coarse = self.coarse_blocks(coarse)
+        fine = self.fine(f, seen) + self.fine_guess(guess) + _upsample(self.coarse_out(coarse), 2)
         fine = self.fine_blocks(fine)
         thumbnail = 0.5 + self.thumbnail(activate(fine)).float()
         f = f + _upsample(self.fine_out(fine), 2)

@@ -13,7 +13,6 @@ import torch
 from ..kernels.reference.color import YCBCR_TO_RGB
 
 __all__ = [
-    "CODES",
     "CODE_CHROMA_BAND",
     "CODE_LUMA_BAND",
     "Codes",
@@ -39,9 +38,6 @@ class Codes(NamedTuple):
     row_chroma: torch.Tensor
     column_luma: torch.Tensor
     row_luma: torch.Tensor
-
-
-CODES = Codes._fields
 
 
 def _code(size: int, seed: int, band: tuple[float, float]) -> torch.Tensor:

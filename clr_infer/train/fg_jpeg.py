@@ -56,7 +56,7 @@ def _real(patches: torch.Tensor, qf: np.ndarray, subsampling: str) -> torch.Tens
 def train_fg_jpeg(plan: FgJpegPlan, photos: Photos, folder: Path, device: torch.device) -> Path:
     """Train the QF predictor on real JPEG, then FG-JPEG against real JPEG under its eyes.
 
-    Only even quality factors are trained on, so that odd ones show what lies between.
+    FG-JPEG sees even quality factors only, so that odd ones show what lies between.
 
     Returns:
         The checkpoint, ``fg_jpeg.pt`` in ``folder``.
@@ -76,6 +76,8 @@ def train_fg_jpeg(plan: FgJpegPlan, photos: Photos, folder: Path, device: torch.
                 for group in optimizer.param_groups:
                     group["lr"] = rate * max(0.01, 1 - spent / budget)
                 index = rng.integers(len(candidates), size=plan.batch)
+                if network is generator:
+                    index = index // 2 * 2  # candidates start at 10: even quality factors
                 qf, target = candidates[index], torch.from_numpy(index).to(device)
                 patches = _patches(photos, plan, rng)
                 subsampling = str(rng.choice(_SUBSAMPLINGS))

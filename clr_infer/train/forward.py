@@ -17,6 +17,7 @@ from .data import Photos
 __all__ = ["Stage", "attack_one", "forward_pass", "merge_residual"]
 
 _BOX_JITTER_PX = 0.3
+_LOG_FLOOR = 2e-3
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,10 @@ def make_batch(
     with networks.precision():
         payload = networks.protect.payload(original)
     residual = networks.protect.shape(payload.float(), original, stage.psnr_db)
-    received, simulated, clean, boxes = [], [], [], []
+    received: list[torch.Tensor] = []
+    simulated: list[torch.Tensor] = []
+    clean: list[torch.Tensor] = []
+    boxes: list[Box] = []
     for native, own in zip(natives, residual.split(1), strict=True):
         protected = merge_residual(native, own, stage.psnr_db)
         attack = draw_attack(rng, stage.hardness)
@@ -150,7 +154,11 @@ def forward_pass(
     error = recovered.float() - batch.original
     outside_n, inside_n = 3 * outside.sum() + 1, 3 * mask.sum() + 1
     squared = (error.square() * outside).sum() / outside_n
-    loss = 10 * squared + 0.5 * (error.abs() * outside).sum() / outside_n
+    # The logarithm weighs images by what they still can gain: its mean is a PSNR.
+    area = outside.mean((1, 2, 3))
+    own = (error.square() * outside).mean((1, 2, 3)) / (area + 1e-3)
+    loss = 0.1 * (((own + _LOG_FLOOR) / _LOG_FLOOR).log() * (area > 0.02)).mean()
+    loss = loss + 0.5 * (error.abs() * outside).sum() / outside_n
     loss = loss + 0.1 * (error.abs() * mask).sum() / inside_n
     thumb = torch.zeros((), device=loss.device)
     for factor in (8, 16, 32):

@@ -8,7 +8,7 @@ import copy
 import csv
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,13 @@ from ..networks.protect import NOMINAL_PSNR_DB
 from .checkpoint import load_checkpoint, save_checkpoint
 from .data import Photos
 from .forward import Stage, forward_pass
+from .pictures import draw_curves, draw_sheet
 
 __all__ = ["Plan", "Trainer", "schedule"]
 
 _WARM_UP_STEPS = 100
 _EMA_DECAY = 0.999
+_LOG_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ class Plan:
     ramp: float = 0.5
     alignment: float = 0.1
     seed: int = 0
+
+    def fine_tuning(self) -> "Plan":
+        """The same plan for trained networks: the curriculum's end from the start."""
+        return replace(self, psnr_start_db=self.psnr_db, ramp=0.0, learning_rate=4e-4)
 
 
 def schedule(plan: Plan, progress: float) -> tuple[Stage, float]:
@@ -162,10 +168,16 @@ class Trainer:
             "hardness": stage.hardness,
         }
 
-    def run(self, minutes: float | None = None, save_every_s: float = 120.0) -> None:
+    def save_pictures(self) -> None:
+        """Draw ``curves.png`` from the log, and ``sheet.png`` with the averaged weights."""
+        draw_curves(self.folder / "log.csv", self.folder / "curves.png")
+        draw_sheet(self.average, self.photos, self.plan.psnr_db, self.folder / "sheet.png")
+
+    def run(self, minutes: float | None = None, save_every_s: float = 180.0) -> None:
         """Train to the end of the schedule, or for ``minutes`` of it.
 
-        Writes ``log.csv`` (running means) as it goes and the checkpoint every two minutes.
+        Writes ``log.csv`` (running means) as it goes, the checkpoint and the pictures every three
+        minutes and at the end.
         """
         rng = np.random.default_rng([self.plan.seed, self.total_steps])
         budget = self.plan.minutes * 60.0
@@ -180,7 +192,7 @@ class Trainer:
                 for name, value in numbers.items():
                     means[name] = means.get(name, value) * 0.98 + value * 0.02
                 self.seconds = before + time.monotonic() - began
-                if self.step % 50 == 0:
+                if self.step % _LOG_EVERY == 0 or self.seconds >= stop:
                     if stream.tell() == 0:
                         writer.writerow(["step", "seconds", *means])
                     values = [f"{v:.4f}" for v in means.values()]
@@ -190,5 +202,7 @@ class Trainer:
                     bar.update(min(self.seconds, stop) - bar.n)
                 if time.monotonic() - saved > save_every_s:
                     self.save()
+                    self.save_pictures()
                     saved = time.monotonic()
         self.save()
+        self.save_pictures()

@@ -119,8 +119,8 @@ def decode(
         parts, even, odd = (16, 8, 7) if down_y == 2 else (4, 1, 2)
         chroma = ste_floor(chroma + _column_bias(chroma, even, odd) / parts)
     chroma = chroma[..., :height, :width]
-    cb, cr = chroma.chunk(2)
-    rgb = ycbcr_to_rgb(torch.cat([luma[..., :height, :width], cb, cr], dim=1))
+    chroma = chroma.reshape(2, -1, height, width).transpose(0, 1)
+    rgb = ycbcr_to_rgb(torch.cat([luma[..., :height, :width], chroma], dim=1))
     return ste_round(rgb).clamp(0.0, 255.0) / 255.0
 
 

@@ -1,9 +1,12 @@
 """Rounding of DCT coefficients, with named gradient surrogates.
 
-Halves go away from zero, as in libjpeg. ``hard``: true rounding, no gradient. ``ste``: true rounding, gradient 1 (straight-through
-estimator, Bengio et al. 2013). ``soft``: round(x) + (x - round(x))^3, whose gradient is
-3 (x - round(x))^2 (Shin and Song, "JPEG-resistant adversarial images", 2017). ``noise``: x plus
-uniform noise of one step, the additive-noise surrogate of learned compression (Balle et al. 2017).
+Halves go away from zero, as in libjpeg.
+
+- ``hard``: true rounding, no gradient.
+- ``ste``: true rounding, gradient 1 (straight-through estimator, Bengio et al. 2013).
+- ``soft``: round(x) + (x - round(x))^3, gradient 3 (x - round(x))^2 (Shin and Song,
+  "JPEG-resistant adversarial images", 2017).
+- ``noise``: x plus uniform noise of one step, as in learned compression (Balle et al. 2017).
 """
 
 from typing import Literal

@@ -1,0 +1,201 @@
+"""``evaluate``, ``train``, ``export``, ``demo`` and ``env``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ClrError, InputError, RuntimeUnavailable, UsageError
+from ..samples import SAMPLE
+from ..settings import Settings
+from .images import add_networks, open_session
+from .inputs import expand_inputs, load_input
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add the commands that are not about single images."""
+    text = "protect, crop, save as JPEG, locate and recover one photograph; show the result"
+    demo = commands.add_parser("demo", help=text, description=text)
+    demo.set_defaults(run=_demo)
+    demo.add_argument("image", nargs="?", default=str(SAMPLE), help="default: a sample picture")
+    demo.add_argument("-o", "--output", type=Path, default=Path("demo_out"), metavar="DIR")
+    demo.add_argument("--steps", help="what happens to it, as for attack (default: crop, JPEG 80)")
+    demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    add_networks(demo)
+
+    text = "measure quality on photographs, with real crops and real codecs"
+    evaluate = commands.add_parser("evaluate", help=text, description=text)
+    evaluate.set_defaults(run=_evaluate)
+    evaluate.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders or globs")
+    evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument(
+        "--set", choices=("quick", "full"), default="quick", help="which conditions"
+    )
+    evaluate.add_argument("--strength", type=float, metavar="DB", help="PSNR to protect at")
+    evaluate.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    evaluate.add_argument("--seed", type=int, default=0, help="of crops and noise (default: 0)")
+    evaluate.add_argument("--force", action="store_true", help="replace an earlier report")
+    add_networks(evaluate)
+
+    text = "train the networks on a folder of photographs, from scratch to exported weights"
+    train = commands.add_parser("train", help=text, description=text)
+    train.set_defaults(run=_train)
+    train.add_argument("--images", type=Path, required=True, metavar="DIR", help="to train on")
+    train.add_argument(
+        "--val", type=Path, required=True, metavar="DIR", help="to calibrate and evaluate on"
+    )
+    train.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    train.add_argument("--minutes", type=float, default=90.0, help="of the main networks")
+    train.add_argument("--fg-minutes", type=float, default=12.0, help="of FG-JPEG")
+    train.add_argument("--size", type=int, default=128, help="frame in training (default: 128)")
+    train.add_argument("--frame", type=int, default=512, help="frame of the result (default: 512)")
+    train.add_argument("--batch", type=int, default=8)
+    train.add_argument("--width", type=int, default=48, help="channels (default: 48)")
+    train.add_argument(
+        "--strength", type=float, default=38.5, metavar="DB", help="PSNR trained for"
+    )
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument(
+        "--start-from", type=Path, metavar="FILE", help="a checkpoint whose weights to fine-tune"
+    )
+    train.add_argument("--no-alignment", action="store_true", help="leave its loss out (ablation)")
+    train.add_argument("--data-note", default="", help="what the photographs are, for the card")
+
+    text = "calibrate and export checkpoints of a training folder to a folder of weights"
+    export = commands.add_parser("export", help=text, description=text)
+    export.set_defaults(run=_export)
+    export.add_argument("folder", type=Path, metavar="RUN", help="the output folder of train")
+    export.add_argument("--val", type=Path, required=True, metavar="DIR", help="to calibrate on")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    export.add_argument("--frame", type=int, default=512, help="frame of the result (default: 512)")
+    export.add_argument("--data-note", default="", help="what the photographs are, for the card")
+
+    text = "show versions and hardware (for bug reports)"
+    env = commands.add_parser("env", help=text, description=text)
+    env.set_defaults(run=_env)
+    env.add_argument("--json", action="store_true")
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from ..demo import DEMO_STEPS, describe, run_demo, write_demo
+
+    session = open_session(args, Settings())
+    original = load_input(args.image, Settings(), None).pixels
+    demo = run_demo(session, original, args.steps or DEMO_STEPS)
+    written = write_demo(demo, args.output)
+    if args.json:
+        print(json.dumps(demo.numbers))
+    else:
+        print(describe(demo))
+        print(f"written to {args.output}: {', '.join(written)}")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from ..evaluate import evaluate, write_report
+
+    if args.output.exists() and any(args.output.iterdir()) and not args.force:
+        raise UsageError(f"{args.output} is not empty; use --force to replace its report")
+    session = open_session(args, Settings())
+    images: list[tuple[str, np.ndarray]] = []
+    for word in expand_inputs(args.inputs, recursive=False)[: args.limit]:
+        images.append((Path(word).name, load_input(word, Settings(), None).pixels))
+    report = evaluate(session, images, args.set, psnr_db=args.strength, seed=args.seed)
+    write_report(report, args.output, force=args.force)
+    print((args.output / "report.md").read_text("utf-8"))
+    return 0
+
+
+def _device(name: str):  # noqa: ANN202 - the type belongs to a lazy import
+    try:
+        import torch
+    except ImportError as error:
+        raise RuntimeUnavailable(
+            'training needs PyTorch: pip install "clr_infer[train]"'
+        ) from error
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RuntimeUnavailable("--device cuda: PyTorch sees no GPU here")
+    return torch.device(name)
+
+
+def _train(args: argparse.Namespace) -> int:
+    device = _device(args.device)
+    from ..train.data import Photos
+    from ..train.fg_jpeg import FgJpegPlan, train_fg_jpeg
+    from ..train.loop import Plan, Trainer
+
+    if args.size % 32 or args.frame % 32:
+        raise UsageError("--size and --frame must be multiples of 32")
+    plan = Plan(
+        minutes=args.minutes,
+        size=args.size,
+        batch=args.batch,
+        width=args.width,
+        psnr_db=args.strength,
+        alignment=0.0 if args.no_alignment else Plan.alignment,
+        seed=args.seed,
+    )
+    if args.start_from is not None:
+        plan = plan.fine_tuning()
+    photos = Photos(args.images, device, side_min=args.size // 2)
+    Trainer(plan, photos, args.output, device, args.start_from).run()
+    if not (args.output / "fg_jpeg.pt").exists():
+        jpeg_plan = FgJpegPlan(minutes=args.fg_minutes, seed=args.seed)
+        train_fg_jpeg(jpeg_plan, photos, args.output, device)
+    _package(args.output, args.val, args.output / "weights", args.frame, args.data_note)
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    _device("cpu")
+    _package(args.folder, args.val, args.output, args.frame, args.data_note)
+    return 0
+
+
+def _package(run: Path, val: Path, folder: Path, frame: int, data_note: str) -> None:
+    import torch
+
+    from ..evaluate import evaluate, markdown, write_report
+    from ..session import load
+    from ..train.data import Photos
+    from ..train.finish import package
+    from ..train.model_card import write_model_card
+
+    photos = Photos(val, torch.device("cpu"))
+    checkpoints = (run / "checkpoint.pt", run / "fg_jpeg.pt")
+    package(*checkpoints, frame, photos, folder, data_note)
+    images = [
+        (name, image.permute(1, 2, 0).numpy().copy())
+        for name, image in zip(photos.names[:12], photos.images[:12], strict=True)
+    ]
+    report = evaluate(load(weights=folder), images, "quick")
+    write_report(report, folder / "evaluation", force=True)
+    write_model_card(folder, markdown(report.as_dict()))
+    print(f"weights, model card and evaluation are in {folder}", file=sys.stderr)
+
+
+def _env(args: argparse.Namespace) -> int:
+    from ..env import describe_environment
+
+    try:
+        facts = describe_environment()
+    except ClrError as error:
+        raise InputError(f"cannot read the weights of this installation: {error}") from error
+    if args.json:
+        print(json.dumps(facts))
+        return 0
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            print(f"{name}:")
+            for key, inner in value.items():
+                print(f"  {key}: {inner if inner is not None else 'not installed'}")
+        else:
+            print(f"{name}: {', '.join(value) or 'none' if isinstance(value, list) else value}")
+    return 0

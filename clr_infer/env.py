@@ -1,0 +1,73 @@
+"""What is installed here: versions and hardware, for people and for bug reports."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from typing import Any
+
+from . import __version__
+from .weights import Weights
+
+__all__ = ["describe_environment"]
+
+_PACKAGES = (
+    "numpy",
+    "pillow",
+    "onnxruntime",
+    "onnx",
+    "torch",
+    "triton",
+    "safetensors",
+    "tritonclient",
+    "tensorrt",
+    "tensorrt-rtx",
+    "pycuda",
+)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _gpus() -> list[str]:
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stdout.strip().splitlines()
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            names = [line.split(":", 1)[1] for line in stream if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0].strip() if names else platform.processor() or platform.machine()
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions, hardware and weights, as plain values; packages that are missing are ``None``."""
+    from PIL import features
+
+    weights = Weights()
+    return {
+        "clr_infer": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _processor(),
+        "cpu_cores": len(os.sched_getaffinity(0)),
+        "gpus": _gpus(),
+        "libjpeg_turbo": features.version_feature("libjpeg_turbo"),
+        "packages": {package: _version(package) for package in _PACKAGES},
+        "weights": {
+            "frame_px": weights.size,
+            "steps": weights.manifest["steps"],
+            "psnr_db": weights.psnr_db,
+        },
+    }

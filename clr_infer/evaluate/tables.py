@@ -1,0 +1,262 @@
+"""Markdown tables, drawn from the content of ``report.json`` and from nothing else."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["headline_table", "markdown", "protected_table"]
+
+_NOTES = """\
+How to read this: every case compares with the original from before the protection, at its size.
+*Predicted box* is the whole method; *true box* gives its recover network the right place. A
+fragment that was not recognised counts with IoU 0 and as a frame of its mean colour. The
+*best baseline* is the best of mean colour, edge replication and three blurred outpaintings, all
+given the true box, chosen anew for each row; *gain* is predicted box minus best baseline.
+Whole-frame numbers include stretching the recovered canvas to the original's size: where the
+predicted canvas is one pixel off, that alone resamples the received pixels too. Means are over
+cases; PSNR is over RGB, SSIM over luma."""
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100.0 * value:.1f} %"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _labels(report: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one["label"] for one in report["facts"]["conditions"]}
+
+
+def _swept(report: dict[str, Any]) -> list[str]:
+    names = [one["name"] for one in report["facts"]["conditions"] if one["swept"]]
+    return names or [one["name"] for one in report["facts"]["conditions"]]
+
+
+def _best_value(summary: dict[str, Any], measure: str) -> float | None:
+    best = summary["best_baseline"][measure]
+    return None if best is None else best["value"]
+
+
+def protected_table(report: dict[str, Any]) -> str:
+    """How visible the protection is: mean and worst image."""
+    found = report["aggregates"]["protected"]
+    rows = [
+        [
+            which,
+            _number(found["psnr"][which], 2),
+            _number(found["ssim"][which], 4),
+            _number(found["ms_ssim"][which], 4),
+        ]
+        for which in ("mean", "min")
+    ]
+    return _table(["protected images", "PSNR dB", "SSIM", "MS-SSIM"], rows)
+
+
+_SUMMARY_HEADER = (
+    "cases",
+    "IoU mean",
+    "IoU 10th pct.",
+    "IoU > 0.9",
+    "cropped-out PSNR dB, predicted box",
+    "true box",
+    "best baseline",
+    "gain dB",
+    "whole-frame PSNR dB",
+    "whole-frame SSIM",
+)
+
+
+def _summary_cells(summary: dict[str, Any]) -> list[str]:
+    return [
+        str(summary["cases"]),
+        _number(summary["iou_mean"], 3),
+        _number(summary["iou_p10"], 3),
+        _percent(summary["iou_above_09"]),
+        _number(summary["predicted"]["psnr_out"], 2),
+        _number(summary["true"]["psnr_out"], 2),
+        _number(_best_value(summary, "psnr_out"), 2),
+        _signed(summary["gain"]["psnr_out"]),
+        _number(summary["predicted"]["psnr"], 2),
+        _number(summary["predicted"]["ssim"], 3),
+    ]
+
+
+def headline_table(report: dict[str, Any]) -> str:
+    """The swept conditions over the main range, then below it, then uncropped."""
+    found, labels = report["aggregates"]["by_condition"], _labels(report)
+    suffixes = {"main": "", "below": ", kept below 0.6", "control": ", uncropped"}
+    rows = [
+        [f"{labels[name]}{suffix}", *_summary_cells(found[name][which])]
+        for which, suffix in suffixes.items()
+        for name in _swept(report)
+        if found[name][which]
+    ]
+    return _table(["kept side 0.6 to 1 unless said", *_SUMMARY_HEADER], rows)
+
+
+def _kept_table(report: dict[str, Any]) -> str:
+    found, labels = report["aggregates"]["by_kept"], _labels(report)
+    rows = [
+        [f"{labels[name]}, {kept}", *_summary_cells(summary)]
+        for name in _swept(report)
+        for kept, summary in found[name].items()
+    ]
+    return _table(["condition, kept side", *_SUMMARY_HEADER], rows)
+
+
+def _paired(report: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    found, labels = report["aggregates"]["by_condition"], _labels(report)
+    return [(labels[name], found[name]["paired"]) for name in labels if found[name]["paired"]]
+
+
+def _location_table(report: dict[str, Any]) -> str:
+    rows = [
+        [
+            label,
+            str(one["cases"]),
+            _percent(one["detection"]["tpr"]),
+            _number(one["iou_mean"], 3),
+            _number(one["iou_p10"], 3),
+            _percent(one["iou_above_09"]),
+            _number(one["f1_mean"], 3),
+            _number(one["corner_px_median"], 1),
+        ]
+        for label, one in _paired(report)
+    ]
+    header = ["location", "cases", "recognised", "IoU mean", "IoU 10th pct.", "IoU > 0.9"]
+    return _table([*header, "cropped-out F1", "corner error px, median"], rows)
+
+
+def _recovery_table(report: dict[str, Any], measure: str, title: str, digits: int) -> str:
+    rows = []
+    for label, one in _paired(report):
+        blur, means = one["blur_sigma_px"][f"{measure}_out"], one["baselines"]
+        blurred = None if blur is None else means[f"blur{blur}"][f"{measure}_out"]
+        outside = (
+            one["predicted"][f"{measure}_out"],
+            one["true"][f"{measure}_out"],
+            means["mean_colour"][f"{measure}_out"],
+            means["edge"][f"{measure}_out"],
+            blurred,
+            _best_value(one, f"{measure}_out"),
+        )
+        whole = (one["predicted"][measure], one["true"][measure], _best_value(one, measure))
+        rows.append([label, *(_number(value, digits) for value in (*outside, *whole))])
+    header = [f"cropped-out {title}", "predicted box", "true box", "mean colour", "edge", "blurred"]
+    whole_header = ["whole frame, predicted box", "true box", "best baseline"]
+    return _table([*header, "best baseline", *whole_header], rows)
+
+
+def _detection_table(report: dict[str, Any]) -> str:
+    found, labels = report["aggregates"]["by_condition"], _labels(report)
+    groups = [(labels[name], found[name]["main"] or found[name]["paired"]) for name in labels]
+    named = [(label, one["detection"]) for label, one in groups if one]
+    every = [*named, ("all cases of the run", report["aggregates"]["detection"])]
+    rows = [
+        [
+            label,
+            str(one["cases"]),
+            _percent(one["tpr"]),
+            _percent(one["fpr"]),
+            _number(one["auc"], 4),
+        ]
+        for label, one in every
+    ]
+    return _table(["detection", "cases of each kind", "TPR", "FPR", "AUC"], rows)
+
+
+def _constants_table(report: dict[str, Any]) -> str:
+    found, labels = report["aggregates"]["by_condition"], _labels(report)
+    rows = [
+        [
+            f"{labels[name]}, {which}",
+            _number(found[name][which]["iou_mean"], 3),
+            _number(found[name][which]["constants"]["whole_frame_iou"], 3),
+            _number(found[name][which]["constants"]["mean_box_iou"], 3),
+        ]
+        for name in _swept(report)
+        for which in ("main", "below", "control")
+        if found[name][which]
+    ]
+    return _table(["IoU mean", "predicted", '"whole frame"', '"the mean box"'], rows)
+
+
+def _timings_table(report: dict[str, Any]) -> str:
+    rows = [
+        [name, str(one["count"]), _number(one["median_ms"], 1), _number(one["p95_ms"], 1)]
+        for name, one in report["aggregates"]["timings"].items()
+    ]
+    return _table(["one image at a time", "runs", "p50 ms", "p95 ms"], rows)
+
+
+def _provenance(report: dict[str, Any]) -> str:
+    facts = report["facts"]
+    weights, machine = facts["weights"], facts["machine"]
+    sizes = sorted({f"{one['width']}x{one['height']}" for one in report["images"]})
+    shown = ", ".join(sizes[:4]) + (", ..." if len(sizes) > 4 else "")
+    return (
+        f"clr_infer {facts['package']}, weights of {weights.get('steps', '?')} steps, runtime "
+        f"{facts['runtime']} at {facts['network_size_px']} px, strength {facts['psnr_db']:g} dB; "
+        f"{len(report['images'])} images "
+        f"({shown}), {len(report['cases'])} cases, seed {facts['seed']}; "
+        f"{machine['cpus']} CPUs ({machine['processor']}), {facts['started_at']}."
+    )
+
+
+def markdown(report: dict[str, Any], plots: Sequence[str] = ()) -> str:
+    """All tables of a report as one page.
+
+    Args:
+        report: the content of ``report.json``.
+        plots: file names of plots to show at the end.
+    """
+    threshold = report["facts"]["threshold"]
+    paired = (
+        "Every condition on the same crops: one kept side an image, rotating through the main "
+        "range. Conditions above that were measured at more kept sides differ a little from "
+        "their rows here for that reason."
+    )
+    detection = (
+        "The same crops and post-processing of the protected images and of the unprotected "
+        f"originals; rates at confidence {threshold:g}."
+    )
+    constants = (
+        "Answers that look at no image. The mean box is the mean of the very boxes it is "
+        "measured on."
+    )
+    sections = [
+        "# Evaluation",
+        _provenance(report),
+        "## Protected images",
+        protected_table(report),
+        "## Location and recovery",
+        headline_table(report),
+        _NOTES,
+        "## By kept side",
+        _kept_table(report),
+        "## Robustness",
+        paired,
+        _location_table(report),
+        _recovery_table(report, "psnr", "PSNR dB", 2),
+        _recovery_table(report, "ssim", "SSIM", 3),
+        "## Detection",
+        detection,
+        _detection_table(report),
+        "## Constant answers",
+        constants,
+        _constants_table(report),
+        "## Timings",
+        _timings_table(report),
+        *(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})" for name in plots),
+    ]
+    return "\n\n".join(sections) + "\n"

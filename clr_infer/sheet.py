@@ -1,0 +1,81 @@
+"""Pictures of results: contact sheets, overlays, residuals."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["contact_sheet", "magnified_residual", "overlay"]
+
+_CAPTION_PX = 26
+_GAP_PX = 8
+_FOUND = (255, 70, 70)
+_TRUE = (60, 230, 110)
+
+
+def magnified_residual(original: np.ndarray, protected: np.ndarray, gain: float = 10) -> np.ndarray:
+    """The difference of two images, HxWx3 uint8, amplified around middle gray."""
+    difference = protected.astype(np.float32) - original
+    return np.clip(np.rint(difference * gain + 128.0), 0, 255).astype(np.uint8)
+
+
+def overlay(
+    image: np.ndarray,
+    found_px: tuple[int, int, int, int],
+    true_px: tuple[int, int, int, int] | None = None,
+) -> np.ndarray:
+    """Draw the found box (red) and, if known, the true one (green) on HxWx3 uint8.
+
+    What lies outside the found box is reconstructed, and is dimmed a little to say so.
+    """
+    x0, y0, x1, y1 = found_px
+    dimmed = (image * 0.72 + 24.0).astype(np.uint8)
+    dimmed[y0:y1, x0:x1] = image[y0:y1, x0:x1]
+    picture = Image.fromarray(dimmed)
+    draw = ImageDraw.Draw(picture)
+    width = max(1, round(max(picture.size) / 250))
+    if true_px is not None:
+        _frame(draw, true_px, _TRUE, width + 2)
+    _frame(draw, found_px, _FOUND, width)
+    return np.asarray(picture)
+
+
+def _frame(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], colour, width: int) -> None:  # noqa: ANN001
+    x0, y0, x1, y1 = box
+    draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=colour, width=width)
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[tuple[str, np.ndarray]]], tile_px: int = 420
+) -> np.ndarray:
+    """Lay images out in rows under captions.
+
+    Args:
+        rows: of (caption, image HxWx3 uint8).
+        tile_px: width that every image is resized to.
+
+    Returns:
+        The sheet, HxWx3 uint8, on white.
+    """
+    font = ImageFont.load_default(15)
+    laid: list[list[tuple[str, Image.Image]]] = []
+    for row in rows:
+        tiles: list[tuple[str, Image.Image]] = []
+        for caption, image in row:
+            height = max(1, round(image.shape[0] * tile_px / image.shape[1]))
+            tile = Image.fromarray(image).resize((tile_px, height), Image.Resampling.LANCZOS)
+            tiles.append((caption, tile))
+        laid.append(tiles)
+    heights = [max(tile.height for _, tile in tiles) + _CAPTION_PX + _GAP_PX for tiles in laid]
+    columns = max(len(tiles) for tiles in laid)
+    size = (columns * (tile_px + _GAP_PX) + _GAP_PX, sum(heights) + _GAP_PX)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    top = _GAP_PX
+    for tiles, height in zip(laid, heights, strict=True):
+        for column, (caption, tile) in enumerate(tiles):
+            left = _GAP_PX + column * (tile_px + _GAP_PX)
+            draw.text((left, top + 4), caption, fill="black", font=font)
+            sheet.paste(tile, (left, top + _CAPTION_PX))
+        top += height
+    return np.asarray(sheet)

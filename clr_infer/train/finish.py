@@ -1,0 +1,170 @@
+"""From checkpoints to a folder of weights: calibrate, export, validate, describe."""
+
+import platform
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from ..attacks.curriculum import draw_crop
+from ..attacks.real import apply
+from ..attacks.steps import Chain, parse_chain
+from ..export import write_weights
+from ..networks.served import build_served
+from ..preprocess import to_frame
+from ..residual import merge_residual
+from .checkpoint import load_checkpoint
+from .data import Photos
+
+__all__ = ["calibrate", "collect", "package"]
+
+_CALIBRATION_CHAINS = (
+    "",
+    "jpeg=90",
+    "jpeg=80",
+    "jpeg=70",
+    "jpeg=60",
+    "jpeg=50",
+    "resize=0.75 jpeg=80",
+    "gaussian=5",
+    "noise=0.04",
+    "median=3",
+)
+_SLOPE_MAX = 4.0
+
+
+def collect(checkpoint: Path, fg_jpeg: Path, size: int) -> tuple[nn.ModuleDict, dict[str, Any]]:
+    """Put the averaged weights of two checkpoints into the served networks.
+
+    Returns:
+        The networks at frame size ``size``, and the facts for the manifest.
+
+    Raises:
+        WeightsError: a checkpoint is missing or damaged.
+    """
+    device = torch.device("cpu")
+    state = load_checkpoint(checkpoint, device)
+    jpeg = load_checkpoint(fg_jpeg, device)
+    plan = state["plan"]
+    manifest = {
+        "size": size,
+        "psnr_db": plan["psnr_db"],
+        "width": plan["width"],
+        "align_width": plan["align_width"],
+        "seed": plan["seed"],
+        "steps": state["total_steps"],
+        "training": plan,
+    }
+    networks = build_served(manifest)
+    for name in ("protect", "align", "recover"):
+        prefix = f"{name}."
+        own = {
+            k.removeprefix(prefix): v for k, v in state["average"].items() if k.startswith(prefix)
+        }
+        networks[name].load_state_dict(own)
+    networks["fg_jpeg"].load_state_dict(jpeg["generator"])
+    networks["qf_predictor"].load_state_dict(jpeg["predictor"])
+    return networks.requires_grad_(False), manifest
+
+
+@torch.inference_mode()
+def _scores(
+    networks: nn.ModuleDict, photos: list[np.ndarray], psnr_db: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the localize network on protected fragments and on the same ones unprotected."""
+    size = networks["protect"].size
+    rng = np.random.default_rng(seed)
+    chains: list[Chain] = [parse_chain(text) for text in _CALIBRATION_CHAINS]
+    scores: tuple[list[float], list[float]] = ([], [])
+    for photo in tqdm(photos, desc="calibration", unit="image"):
+        frame = torch.from_numpy(to_frame(photo, size))[None]
+        protected, _ = merge_residual(photo, networks["protect"](frame)[0].numpy(), psnr_db)
+        for chain in rng.permutation(np.arange(len(chains)))[:3]:
+            crop = draw_crop(rng, 0.6)
+            for image, into in ((protected, scores[0]), (photo, scores[1])):
+                received = apply(image, (crop, *chains[chain]), rng)
+                frame = torch.from_numpy(to_frame(received, size))[None]
+                into.append(float(networks["localize"](frame)[2][0]))
+    return np.array(scores[0]), np.array(scores[1])
+
+
+def calibrate(
+    networks: nn.ModuleDict, photos: list[np.ndarray], psnr_db: float, seed: int = 7
+) -> dict[str, float]:
+    """Fit the confidence, a logistic function of the score, on real post-processing.
+
+    Args:
+        networks: the served networks; the localize network's calibration is replaced.
+        photos: photographs that nobody trained on, HxWx3 uint8.
+        psnr_db: strength to protect them at.
+        seed: of crops and post-processing.
+
+    Returns:
+        Slope and offset, and the shares of protected and unprotected fragments that the verdict
+        (confidence of at least 0.5) gets right.
+    """
+    yes, no = _scores(networks, photos, psnr_db, seed)
+    score = torch.tensor(np.concatenate([yes, no]), dtype=torch.float64)
+    truth = torch.cat([torch.ones(len(yes)), torch.zeros(len(no))]).double()
+    middle = float(score.median())
+    slope = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    offset = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([slope, offset], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        logits = slope * (score - middle) + offset
+        # The small penalty keeps the slope finite when the two sides do not overlap.
+        loss = F.binary_cross_entropy_with_logits(logits, truth) + 1e-4 * slope.square()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    gain = min(float(slope.detach()), _SLOPE_MAX)
+    bias = float(offset.detach()) - gain * middle
+    networks["localize"].calibration.copy_(torch.tensor([gain, bias]))
+    return {
+        "slope": gain,
+        "offset": bias,
+        "true_positive_rate": float((gain * yes + bias >= 0).mean()),
+        "false_positive_rate": float((gain * no + bias >= 0).mean()),
+        "fragments": len(yes),
+    }
+
+
+def package(
+    checkpoint: Path, fg_jpeg: Path, size: int, photos: Photos, folder: Path, data: str
+) -> dict[str, Any]:
+    """Calibrate, export, validate and write a folder of weights.
+
+    Args:
+        checkpoint: of the protect, align and recover networks.
+        fg_jpeg: of FG-JPEG.
+        size: side of the served networks' frame in pixels.
+        photos: photographs that nobody trained on, for calibration and validation.
+        folder: where to.
+        data: what the training data was, in words, for the manifest and the model card.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ModelError: an export is not the network it was exported from; nothing was written.
+        OutputError: the folder cannot be written.
+    """
+    networks, manifest = collect(checkpoint, fg_jpeg, size)
+    pixels = [image.permute(1, 2, 0).cpu().numpy().copy() for image in photos.images]
+    manifest["calibration"] = calibrate(networks, pixels, manifest["psnr_db"])
+    manifest["data"] = data
+    manifest["date"] = date.today().isoformat()
+    manifest["hardware"] = f"{platform.machine()}, {torch.get_num_threads()} CPU threads"
+    if torch.cuda.is_available():
+        manifest["hardware"] = torch.cuda.get_device_name()
+    frames = np.stack([to_frame(image, size) for image in (pixels * 3)[:3]])
+    write_weights(folder, networks, manifest, frames)
+    return manifest

@@ -1,0 +1,64 @@
+"""The model card: what anyone should know of a folder of weights before using it."""
+
+import json
+from pathlib import Path
+
+from ..weights import MANIFEST
+
+__all__ = ["model_card", "write_model_card"]
+
+_TEXT = """# Model card
+
+Protect, align, localize, recover, FG-JPEG and QF-predictor networks of `clr_infer`.
+
+| | |
+|---|---|
+| date | {date} |
+| frame | {size} x {size} pixels |
+| trained for | a protected PSNR of {psnr_db:g} dB |
+| steps | {steps:,} |
+| training | {training} |
+| seed | {seed} |
+| hardware | {hardware} |
+| data | {data} |
+| calibration | {calibration} |
+| licence of the weights | Apache-2.0 |
+
+The protect, align and recover networks are convolutional and trained together at the training
+size above; they run at the frame size. The localize network has no learned weights: it is a
+matched filter on the synchronisation template, and only its confidence is calibrated.
+
+## Intended use
+Protecting one's own photographs, so that a crop of them can later be located and what was cut
+away be shown. Reconstructed pixels are the network's reading of a weak signal: the mask marks
+them, and they are no evidence of detail.
+
+## Known limits
+- Kept sides under 0.5 fold incompletely; rotation, mirroring, perspective, screenshots with
+  borders and generative edits are not handled.
+- The synchronisation template is fixed: whoever knows it can remove or forge it.
+- Images smaller than the frame carry the signal at a finer scale, where JPEG does more harm.
+- Gray images come out in colour: part of the template lies on chroma.
+
+## Measured quality
+{quality}
+"""
+
+
+def model_card(manifest: dict, quality: str) -> str:
+    """Write a model card from the facts of a manifest and a table of measured quality."""
+    facts = dict(manifest)
+    for name in ("training", "calibration"):
+        facts[name] = ", ".join(f"{k} {_plain(v)}" for k, v in manifest[name].items())
+    facts["data"] = manifest["data"] or "not stated"
+    return _TEXT.format(**facts, quality=quality)
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def write_model_card(folder: Path, quality: str) -> None:
+    """Write ``MODEL_CARD.md`` beside the manifest of a folder of weights."""
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    (folder / "MODEL_CARD.md").write_text(model_card(manifest, quality), "utf-8")

@@ -1,0 +1,101 @@
+"""Beside each simulated operation stands the real one, and they agree."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clr_infer.attacks import real, simulate
+from clr_infer.attacks.curriculum import draw_attack, draw_crop
+from clr_infer.attacks.simulate import JpegModel
+from clr_infer.attacks.steps import parse_chain
+
+
+def _tensor(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255.0
+
+
+def _pixels(image: torch.Tensor) -> np.ndarray:
+    return (image[0] * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _both(pixels: np.ndarray, text: str) -> tuple[np.ndarray, np.ndarray]:
+    chain = parse_chain(text)
+    ours = simulate.apply(_tensor(pixels), chain, np.random.default_rng(3), JpegModel())
+    return real.apply(pixels, chain, np.random.default_rng(3)), _pixels(ours)
+
+
+@pytest.mark.parametrize(
+    ("text", "mean_max", "largest"),
+    [
+        ("crop=0.1,0.2,0.8,0.9", 0, 0),
+        ("gaussian=3", 0.1, 1),
+        ("gaussian=5", 0.1, 1),
+        ("median=3", 0.02, 60),  # Pillow leaves the outermost pixels to its own border rule
+        ("median=5", 0.1, 120),
+        ("tone=0.05,1.1", 0.02, 1),
+        ("resize=0.5", 0.5, 6),  # Pillow rounds to 8 bits between the axes
+        ("resize=1.5", 0.5, 6),
+        ("jpeg=80", 0.6, 24),
+        ("jpeg=50@4:4:4", 0.6, 40),
+    ],
+)
+def test_simulation_equals_reality(coffee, text, mean_max, largest):
+    theirs, ours = _both(coffee[:200, :301], text)
+    assert theirs.shape == ours.shape
+    difference = np.abs(theirs.astype(int) - ours)
+    assert difference.mean() <= mean_max
+    assert difference.max() <= largest
+
+
+def test_noise_has_the_strength_it_says(coffee):
+    for image in _both(np.full((200, 200, 3), 128, np.uint8), "noise=0.04"):
+        assert abs(image.std() / 255 - 0.04) < 0.002
+
+
+def test_straight_through_has_real_values_and_simulated_gradients(coffee):
+    chain = parse_chain("jpeg=60")
+    image = _tensor(coffee[:64, :96]).requires_grad_()
+    rng = np.random.default_rng(0)
+    mixed = simulate.apply_straight_through(image, chain, rng, JpegModel())
+    assert np.array_equal(_pixels(mixed.detach()), real.libjpeg(coffee[:64, :96], 60))
+    mixed.square().sum().backward()
+    assert image.grad is not None and float(image.grad.abs().mean()) > 0
+
+
+def test_libjpeg_is_what_pillow_writes(coffee):
+    buffer = io.BytesIO()
+    Image.fromarray(coffee).save(buffer, "JPEG", quality=70, subsampling="4:2:0")
+    assert np.array_equal(real.libjpeg(coffee, 70, "4:2:0"), np.asarray(Image.open(buffer)))
+
+
+def test_gradients_reach_the_image_through_every_step(coffee):
+    text = "crop=0.1,0.1,0.9,0.9 resize=0.8 gaussian=3 median=3 noise=0.01 tone=0.02,1.05 jpeg=75"
+    image = _tensor(coffee[:80, :80]).requires_grad_()
+    out = simulate.apply(image, parse_chain(text), np.random.default_rng(0), JpegModel())
+    out.sum().backward()
+    inside = image.grad[..., 12:68, 12:68]
+    assert float((inside != 0).float().mean()) > 0.5
+    assert float(image.grad[..., :6, :].abs().max()) == 0  # cropped away
+
+
+def test_the_curriculum_starts_with_crops_alone_and_ends_with_everything():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        attack = draw_attack(rng, 0.0)
+        assert attack.before == attack.after == ()
+    kinds = set()
+    for _ in range(400):
+        attack = draw_attack(rng, 1.0)
+        kinds |= {step.name for step in (*attack.before, *attack.after)}
+    assert kinds == {"jpeg", "resize", "gaussian", "median", "noise", "tone"}
+
+
+def test_crops_keep_what_they_should():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        x0, y0, x1, y1 = draw_crop(rng, 0.5).values
+        assert 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1
+        assert x1 - x0 >= 0.5 and y1 - y0 >= 0.5

@@ -1,0 +1,41 @@
+"""Real photographs and the shipped networks, shared by all tests."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import clr_infer
+from clr_infer.samples import SAMPLE
+
+IMAGES = Path(__file__).parent / "images"
+
+
+def _read(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+@pytest.fixture(scope="session")
+def raccoon() -> np.ndarray:
+    return _read(SAMPLE)
+
+
+@pytest.fixture(scope="session")
+def coffee() -> np.ndarray:
+    return _read(IMAGES / "coffee.jpg")
+
+
+@pytest.fixture(scope="session")
+def rocket() -> np.ndarray:
+    return _read(IMAGES / "rocket.jpg")
+
+
+@pytest.fixture(scope="session")
+def session() -> clr_infer.Session:
+    return clr_infer.load()
+
+
+@pytest.fixture(scope="session")
+def protected(session: clr_infer.Session, raccoon: np.ndarray) -> np.ndarray:
+    return session.protect(raccoon).image

@@ -1,0 +1,139 @@
+import math
+
+import pytest
+import torch
+
+from clr_infer.networks import Networks, place
+from clr_infer.networks.fg_jpeg import FgJpegNetwork, QfPredictor
+from clr_infer.networks.localize import LocalizeNetwork
+from clr_infer.networks.recover import extend
+from clr_infer.networks.template import codes, fine_codes, template
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    torch.manual_seed(0)
+    return Networks(64, width=16, align_width=16).eval()
+
+
+@torch.no_grad()
+def test_the_residual_has_exactly_the_strength_asked_for(networks):
+    image = torch.rand(3, 3, 64, 64)
+    payload = networks.protect.payload(image)
+    for psnr_db in (30.0, 38.5):
+        residual = networks.protect.shape(payload, image, psnr_db)
+        measured = -10 * residual.square().mean((1, 2, 3)).log10()
+        torch.testing.assert_close(measured, torch.full((3,), psnr_db), rtol=0, atol=0.6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [64, 96, 160])
+def test_weights_fit_every_frame_size(networks, size):
+    other = Networks(size, width=16, align_width=16)
+    own = {k: v for k, v in networks.state_dict().items()}
+    other.load_state_dict(own)
+    image = torch.rand(1, 3, size, size)
+    assert other.protect(image).shape == image.shape
+    aligned = other.align(image)
+    box = torch.tensor([[0.1, 0.2, 0.9, 1.0]])
+    recovered = other.recover(aligned, box)
+    assert recovered.shape == image.shape
+    assert float(recovered.min()) >= 0 and float(recovered.max()) <= 1
+
+
+def test_placing_the_full_frame_changes_nothing():
+    image = torch.rand(2, 3, 64, 64)
+    canvas, mask = place(image, torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2))
+    torch.testing.assert_close(canvas, image, rtol=0, atol=1e-5)
+    assert float(mask.min()) == 1
+
+
+def test_placing_puts_the_crop_where_it_was():
+    ramp = torch.linspace(0, 1, 64).view(1, 1, 1, 64).expand(1, 3, 64, 64)
+    x0, x1 = 0.25, 0.75
+    fragment = x0 + ramp * (x1 - x0)  # what a crop of a ramp looks like, stretched
+    canvas, mask = place(fragment, torch.tensor([[x0, 0.0, x1, 1.0]]))
+    inside = mask[0, 0, 0] > 0
+    assert int(inside.sum()) == 32
+    error = (canvas - ramp)[..., inside].abs()[..., 2:-2]
+    assert float(error.max()) < 0.02
+    assert float((canvas[0, :, :, 0] - x0).abs().max()) < 0.02  # edges are replicated outside
+
+
+def test_the_guess_spreads_the_colours_of_the_crop():
+    canvas = torch.rand(1, 3, 64, 64)
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 16:48, :32] = 1
+    flat = canvas * 0 + torch.tensor([0.2, 0.5, 0.8]).view(1, 3, 1, 1)
+    guess = extend(flat, mask)
+    expected = torch.tensor([0.2, 0.5, 0.8]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    torch.testing.assert_close(guess[:, :3], expected, rtol=0, atol=2e-3)
+    elsewhere = torch.where(mask > 0, canvas, torch.rand_like(canvas))
+    torch.testing.assert_close(extend(canvas, mask), extend(elsewhere, mask))
+
+
+def test_codes_are_fixed_distinct_and_of_unit_variance():
+    all_codes = torch.stack(codes(512))
+    torch.testing.assert_close(all_codes.std(-1), torch.ones(4), rtol=0, atol=1e-2)
+    correlation = torch.corrcoef(all_codes) - torch.eye(4)
+    assert float(correlation.abs().max()) < 0.15
+    assert torch.equal(all_codes, torch.stack(codes(512)))
+    assert not torch.equal(all_codes, torch.stack(codes(512, seed=1)))
+
+
+def test_fine_codes_pass_through_the_coarse_ones():
+    fine = fine_codes(128, 8)
+    between = (fine[:, 3::8] + fine[:, 4::8]) / 2  # the two samples around each coarse centre
+    torch.testing.assert_close(between, torch.stack(codes(128)), rtol=0, atol=0.05)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_template_alone_is_located_to_a_fraction_of_a_pixel(seed):
+    size = 256
+    columns, rows = template(size, seed)
+    frame = (0.5 + 4 * (columns + rows)).clamp(0, 1)
+    localize = LocalizeNetwork(size, seed).eval()
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(4):
+        kept = torch.randint(150, 256, (2,), generator=generator)
+        x0 = int(torch.randint(0, 257 - int(kept[0]), (1,), generator=generator))
+        y0 = int(torch.randint(0, 257 - int(kept[1]), (1,), generator=generator))
+        x1, y1 = x0 + int(kept[0]), y0 + int(kept[1])
+        crop = frame[..., y0:y1, x0:x1]
+        received = torch.nn.functional.interpolate(
+            crop, size=(size, size), mode="bicubic", antialias=True
+        )
+        box, _, score = localize(received)
+        truth = torch.tensor([x0, y0, x1, y1]) / size
+        assert float((box[0] - truth).abs().max()) * size < 0.25
+        assert float(score) > 20
+
+
+@torch.no_grad()
+def test_localize_is_the_same_for_a_batch_and_one_by_one():
+    localize = LocalizeNetwork(128).eval()
+    images = torch.rand(3, 3, 128, 128)
+    together = localize(images)
+    for index in range(3):
+        alone = localize(images[index : index + 1])
+        for a, b in zip(together, alone, strict=True):
+            torch.testing.assert_close(a[index : index + 1], b, rtol=1e-3, atol=1e-4)
+
+
+def test_fg_jpeg_is_differentiable_in_image_and_quality():
+    torch.manual_seed(0)
+    network = FgJpegNetwork(8)
+    image = torch.rand(2, 3, 32, 32, requires_grad=True)
+    qf = torch.tensor([35.0, 80.5], requires_grad=True)
+    out = network(image, qf, "4:2:0")
+    assert out.shape == image.shape
+    out.square().sum().backward()
+    assert image.grad is not None and float(image.grad.abs().mean()) > 0
+    assert qf.grad is not None and torch.isfinite(qf.grad).all() and float(qf.grad.abs().min()) > 0
+
+
+def test_the_qf_predictor_gives_a_distribution():
+    logits = QfPredictor(16)(torch.rand(2, 3, 32, 32))
+    assert logits.shape == (2, 91)
+    assert math.isclose(float(logits.detach().softmax(-1).sum()), 2.0, rel_tol=1e-5)

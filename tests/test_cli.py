@@ -1,0 +1,240 @@
+"""The commands as a person runs them: real files, exit codes, JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clr_infer.cli import build_parser, main
+from clr_infer.samples import SAMPLE
+
+
+@pytest.fixture(scope="module")
+def protected_file(tmp_path_factory, protected) -> Path:
+    path = tmp_path_factory.mktemp("protected") / "protected.png"
+    Image.fromarray(protected).save(path)
+    return path
+
+
+@pytest.fixture
+def fragment(tmp_path, protected) -> Path:
+    height, width = protected.shape[:2]
+    path = tmp_path / "fragment.jpg"
+    part = protected[height // 10 : height * 9 // 10, width // 10 :]
+    Image.fromarray(part).save(path, quality=85)
+    return path
+
+
+def _json_lines(capsys) -> list[dict]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_protect_writes_png_and_keeps_exif(tmp_path, capsys):
+    photo, out = tmp_path / "photo.jpg", tmp_path / "out.png"
+    exif = Image.Exif()
+    exif[0x010E] = "a raccoon"
+    Image.open(SAMPLE).resize((400, 300)).save(photo, exif=exif)
+    assert main(["protect", str(photo), "-o", str(out), "--json"]) == 0
+    (record,) = _json_lines(capsys)
+    assert record["ok"] and record["outputs"] == {"protected": str(out)}
+    assert 37 < record["psnr_db"] < 40
+    with Image.open(out) as written:
+        assert written.format == "PNG" and written.size == (400, 300)
+        assert written.getexif()[0x010E] == "a raccoon"
+    assert main(["protect", str(photo), "-o", str(tmp_path / "bare.png"), "--strip"]) == 0
+    assert not Image.open(tmp_path / "bare.png").getexif()
+
+
+def test_alpha_is_restored(tmp_path):
+    picture = Image.open(SAMPLE).resize((320, 240)).convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize((320, 240)))
+    picture.save(tmp_path / "in.png")
+    assert main(["protect", str(tmp_path / "in.png"), "-o", str(tmp_path / "out.png")]) == 0
+    out = Image.open(tmp_path / "out.png")
+    assert out.mode == "RGBA"
+    assert np.array_equal(np.asarray(out)[..., 3], np.asarray(picture)[..., 3])
+
+
+def test_nothing_is_overwritten_without_force(tmp_path, capsys):
+    out = tmp_path / "out.png"
+    out.write_bytes(b"precious")
+    assert main(["protect", str(SAMPLE), "-o", str(out)]) == 1
+    assert out.read_bytes() == b"precious" and "force" in capsys.readouterr().err
+    assert main(["protect", str(SAMPLE), "-o", str(out), "--force"]) == 0
+    assert Image.open(out).size == Image.open(SAMPLE).size
+    assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_locate_prints_the_promised_json(fragment, capsys):
+    assert main(["locate", str(fragment), "--json"]) == 0
+    (record,) = _json_lines(capsys)
+    assert set(record) == {
+        "input", "ok", "protected", "confidence", "crop_box", "canvas_px", "outputs", "timings_ms",
+    }  # fmt: skip
+    assert record["protected"] is True and record["confidence"] > 0.9
+    np.testing.assert_allclose(record["crop_box"], [0.1, 0.1, 1.0, 0.9], atol=0.01)
+
+
+def test_recover_writes_image_mask_and_overlay(fragment, tmp_path, capsys):
+    out = tmp_path / "results" / "whole.png"
+    assert main(["recover", str(fragment), "-o", str(out), "--json"]) == 0
+    (record,) = _json_lines(capsys)
+    assert set(record["outputs"]) == {"recovered", "mask", "overlay"}
+    size = tuple(record["canvas_px"])
+    for path in record["outputs"].values():
+        assert Image.open(path).size == size
+    mask = np.asarray(Image.open(record["outputs"]["mask"]).convert("L"))
+    assert set(np.unique(mask)) == {0, 255}
+
+
+def test_unprotected_input_is_no_error(tmp_path, capsys):
+    assert main(["recover", str(SAMPLE), "-o", str(tmp_path / "out"), "--json"]) == 0
+    (record,) = _json_lines(capsys)
+    assert record["protected"] is False and record["crop_box"] is None
+    assert record["outputs"] == {}
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_bad_file_never_stops_a_batch(tmp_path, fragment, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a_text.jpg").write_text("no picture")
+    (folder / "b_fragment.jpg").write_bytes(fragment.read_bytes())
+    (folder / "c_cut.jpg").write_bytes(fragment.read_bytes()[:900])
+    code = main(["locate", str(folder), str(tmp_path / "missing.png"), "--json"])
+    captured = capsys.readouterr()
+    records = [json.loads(line) for line in captured.out.splitlines()]
+    assert code == 1
+    assert [r["ok"] for r in records] == [False, True, False, False]
+    assert all(r["error"]["type"] == "ImageError" for r in records if not r["ok"])
+    assert "a_text.jpg" in captured.err
+
+
+def test_folders_globs_and_recursion(tmp_path, fragment, capsys):
+    deep = tmp_path / "x" / "y"
+    deep.mkdir(parents=True)
+    for path in (tmp_path / "x" / "one.jpg", deep / "two.jpg"):
+        path.write_bytes(fragment.read_bytes())
+    (tmp_path / "x" / "notes.txt").write_text("not an image")
+    for words, count in (
+        ([str(tmp_path / "x")], 1),
+        ([str(tmp_path / "x"), "--recursive"], 2),
+        ([str(tmp_path / "x" / "*" / "*.jpg")], 1),
+        ([str(tmp_path / "x" / "one.jpg")] * 2, 1),
+    ):
+        assert main(["locate", *words, "--json"]) == 0
+        assert len(_json_lines(capsys)) == count
+
+
+def test_strange_names(tmp_path, fragment, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["new\nline.jpg", "--dash.jpg", os.fsdecode(b"by\xffte.jpg"), "[x].jpg"]
+    for name in names:
+        Path(name).write_bytes(fragment.read_bytes())
+    assert main(["locate", "--json", "--", *names]) == 0
+    assert [r["input"] for r in _json_lines(capsys)] == names
+    assert main(["locate", "--", *names]) == 0
+
+
+def test_standard_input_and_output(protected_file, tmp_path):
+    command = [sys.executable, "-m", "clr_infer.cli"]
+    attack = [*command, "attack", "-", "-o", "-", "--steps", "crop=0.1,0.1,0.9,1 jpeg=80"]
+    cut = subprocess.run(attack, input=protected_file.read_bytes(), capture_output=True, check=True)
+    assert cut.stdout[:4] == b"\x89PNG"
+    locate = [*command, "locate", "-", "--json"]
+    found = subprocess.run(locate, input=cut.stdout, capture_output=True, check=True)
+    record = json.loads(found.stdout)
+    assert record["input"] == "-" and record["protected"]
+
+
+def test_attack_does_what_its_words_say(tmp_path, capsys):
+    out = tmp_path / "small.jpg"
+    steps = "crop=0,0,0.5,0.5 resize=0.5"
+    assert main(["attack", str(SAMPLE), "-o", str(out), "--steps", steps, "--quality", "90"]) == 0
+    width, height = Image.open(SAMPLE).size
+    assert Image.open(out).size == (width // 4, height // 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["protect", str(SAMPLE), "-o", "x.png", "--strength", "10"], "PSNR"),
+        (["attack", str(SAMPLE), "-o", "x.png", "--steps", "blur=1"], "blur"),
+        (["protect", str(SAMPLE), "-o", "x.gif"], "gif"),
+        (["protect", str(SAMPLE), "-o", "x.jpg", "--quality", "0"], "quality"),
+    ],
+)
+def test_bad_values_say_what_is_wrong(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) in (1, 2)
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["protect", "a.png", "b.png", "-o", "one.png"],
+        ["protect", "a.png", "b.png", "-o", "-"],
+        ["protect", "a.png", "-o", "x.png", "--quality", "50"],
+        ["protect", "a.png", "-o", "x.png", "--format", "jpeg"],
+        ["locate", "a.png", "--runtime", "abacus"],
+    ],
+)
+def test_wrong_usage_exits_with_2(words, capsys):
+    assert main(words) == 2
+    assert capsys.readouterr().err
+
+
+def test_unknown_options_exit_with_2(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["locate", "a.png", "--sideways"])
+    assert exit_info.value.code == 2
+
+
+def test_missing_weights_exit_with_3(tmp_path, capsys):
+    assert main(["locate", str(SAMPLE), "--weights", str(tmp_path)]) == 3
+    assert "manifest.json" in capsys.readouterr().err
+
+
+def test_lossy_protection_warns(tmp_path, capsys):
+    assert main(["protect", str(SAMPLE), "-o", str(tmp_path / "x.jpg")]) == 0
+    assert "lossy" in capsys.readouterr().err
+
+
+def test_env_prints_versions(capsys):
+    assert main(["env", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["packages"]["onnxruntime"] and facts["weights"]["frame_px"] > 0
+    assert main(["env"]) == 0
+    assert "libjpeg_turbo" in capsys.readouterr().out
+
+
+def test_demo_shows_the_whole_job(tmp_path, capsys):
+    out = tmp_path / "demo"
+    assert main(["demo", "-o", str(out), "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["iou"] > 0.97
+    psnr = numbers["cropped_out_psnr_db"]
+    assert psnr["recovered"] > max(v for k, v in psnr.items() if k != "recovered")
+    names = {p.name for p in out.iterdir()}
+    assert {"sheet.png", "original.png", "protected.png", "recovered.png", "numbers.json"} <= names
+    assert Image.open(out / "sheet.png").width > 1000
+
+
+def test_every_command_has_help(capsys):
+    parser = build_parser()
+    commands = parser._subparsers._group_actions[0].choices
+    assert set(commands) >= {
+        "protect", "locate", "recover", "attack", "evaluate", "train", "export", "demo", "env",
+    }  # fmt: skip
+    for name in commands:
+        with pytest.raises(SystemExit) as exit_info:
+            main([name, "--help"])
+        assert exit_info.value.code == 0
+        assert "usage" in capsys.readouterr().out

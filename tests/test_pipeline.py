@@ -1,0 +1,164 @@
+"""The main job on real photographs with the shipped weights and real codecs."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import clr_infer
+from clr_infer.attacks.real import apply
+from clr_infer.attacks.steps import parse_chain
+from clr_infer.errors import ImageError, InputError
+from clr_infer.geometry import Box, box_iou, box_to_pixels
+from clr_infer.preprocess import resize_pixels
+
+BOX = Box(0.10, 0.05, 0.85, 0.80)
+
+
+def _cut(image: np.ndarray, box: Box, steps: str = "") -> tuple[np.ndarray, Box]:
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = box_to_pixels(box, width, height)
+    received = apply(image[y0:y1, x0:x1], parse_chain(steps), np.random.default_rng(0))
+    return received, Box(x0 / width, y0 / height, x1 / width, y1 / height)
+
+
+def _psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.square(a.astype(float) - b).mean())
+
+
+def test_protection_has_the_strength_it_says(session, raccoon, protected):
+    assert _psnr(protected, raccoon) == pytest.approx(session.weights.psnr_db, abs=0.3)
+    softer = session.protect(raccoon, psnr_db=44.0)
+    assert softer.psnr_db == pytest.approx(44.0, abs=0.3)
+    assert softer.psnr_db == pytest.approx(_psnr(softer.image, raccoon), abs=1e-3)
+
+
+@pytest.mark.parametrize("steps", ["", "jpeg=80", "jpeg=60", "gaussian=3 jpeg=85"])
+def test_a_fragment_is_located(session, protected, steps):
+    received, truth = _cut(protected, BOX, steps)
+    located = session.locate(received)
+    assert located.protected and located.confidence > 0.9
+    assert box_iou(located.crop_box, truth) > 0.98
+    height, width = protected.shape[:2]
+    assert abs(located.canvas_px[0] - width) <= 8 and abs(located.canvas_px[1] - height) <= 8
+    assert located.mask.shape == (located.canvas_px[1], located.canvas_px[0])
+    kept = (located.mask == 255).mean()
+    assert kept == pytest.approx(truth.area, abs=0.02)
+
+
+@pytest.mark.parametrize("steps", ["", "jpeg=80"])
+def test_the_original_is_recovered_better_than_edges_can_tell(session, raccoon, protected, steps):
+    received, truth = _cut(protected, BOX, steps)
+    recovered = session.recover(received)
+    height, width = raccoon.shape[:2]
+    x0, y0, x1, y1 = box_to_pixels(truth, width, height)
+    outside = np.ones((height, width), bool)
+    outside[y0:y1, x0:x1] = False
+    ours = resize_pixels(recovered.image, width, height)
+    pad = ((y0, height - y1), (x0, width - x1), (0, 0))
+    edges = np.pad(received, pad, mode="edge")
+    gain = _psnr(ours[outside], raccoon[outside]) - _psnr(edges[outside], raccoon[outside])
+    assert gain > 2.0
+
+
+def test_received_pixels_are_kept(session, protected):
+    received, _ = _cut(protected, BOX)
+    recovered = session.recover(received)
+    x0, y0, x1, y1 = recovered.located.box_px
+    inside = recovered.image[y0:y1, x0:x1][8:-8, 8:-8]
+    assert np.array_equal(inside, received[8:-8, 8:-8])
+
+
+def test_an_uncropped_image_gives_nearly_the_whole_frame(session, protected):
+    located = session.locate(protected)
+    assert located.protected
+    assert box_iou(located.crop_box, Box(0, 0, 1, 1)) > 0.99
+
+
+@pytest.mark.parametrize("name", ["raccoon", "coffee", "rocket"])
+def test_unprotected_images_are_called_so(session, name, request):
+    image = request.getfixturevalue(name)
+    for received in (image, _cut(image, BOX, "jpeg=80")[0]):
+        result = session.recover(received)
+        assert not result.located.protected
+        assert result.image is None
+        assert result.located.crop_box is None and result.located.mask is None
+
+
+def test_noise_and_flat_images_are_not_protected(session):
+    rng = np.random.default_rng(0)
+    for image in (
+        rng.integers(0, 256, (200, 300, 3), dtype=np.uint8),
+        np.full((200, 300, 3), 255, np.uint8),
+        np.zeros((200, 300, 3), np.uint8),
+    ):
+        assert not session.locate(image).protected
+
+
+@pytest.mark.parametrize("size", [(640, 427), (427, 640), (900, 300), (2000, 1500), (97, 113)])
+def test_any_size_and_aspect(session, raccoon, size):
+    image = resize_pixels(raccoon, *size)
+    protected = session.protect(image)
+    assert protected.image.shape == image.shape
+    recovered = session.recover(protected.image)
+    assert recovered.located.protected
+    assert box_iou(recovered.located.crop_box, Box(0, 0, 1, 1)) > 0.95
+
+
+def test_pil_images_and_arrays_are_the_same(session, coffee):
+    by_array = session.protect(coffee).image
+    assert np.array_equal(by_array, session.protect(Image.fromarray(coffee)).image)
+
+
+def test_batches_equal_single_calls(session, coffee, rocket):
+    together = session.protect_batch([coffee, rocket])
+    for image, result in zip((coffee, rocket), together, strict=True):
+        alone = session.protect(image).image
+        assert np.abs(result.image.astype(int) - alone).max() <= 1
+    fragments = [_cut(r.image, BOX)[0] for r in together]
+    mixed = session.recover_batch([fragments[0], coffee, fragments[1]])
+    assert [r.located.protected for r in mixed] == [True, False, True]
+    assert mixed[1].image is None and mixed[2].image is not None
+    assert session.protect_batch([]) == session.recover_batch([]) == session.locate_batch([]) == []
+
+
+def test_results_are_reproducible(session, coffee, protected):
+    assert np.array_equal(session.protect(coffee).image, session.protect(coffee).image)
+    received, _ = _cut(protected, BOX, "jpeg=80")
+    first, second = session.recover(received), session.recover(received)
+    assert first.located.crop_box == second.located.crop_box
+    assert np.array_equal(first.image, second.image)
+
+
+def test_threads_share_a_session(session, protected):
+    fragments = [_cut(protected, Box(0.02 * i, 0.1, 0.8 + 0.02 * i, 0.9))[0] for i in range(6)]
+    alone = [session.locate(f).crop_box for f in fragments]
+    with ThreadPoolExecutor(3) as pool:
+        together = [r.crop_box for r in pool.map(session.locate, fragments)]
+    assert together == alone
+
+
+def test_bad_arguments_fail_before_any_work(session, coffee):
+    for strength in (10.0, 80.0, float("nan")):
+        with pytest.raises(InputError, match="PSNR"):
+            session.protect(coffee, psnr_db=strength)
+    with pytest.raises(ImageError):
+        session.recover(coffee.astype(np.float32))
+    with pytest.raises(ImageError):
+        session.protect_batch([coffee, coffee[:10]])
+
+
+def test_results_say_how_long_each_stage_took(session, protected):
+    result = session.recover(protected)
+    stages = {"preprocess", "align", "localize", "recover", "composite"}
+    assert set(result.timings_ms) == stages
+    assert all(v >= 0 for v in result.timings_ms.values())
+
+
+def test_the_canvas_has_a_limit(protected):
+    height, width = protected.shape[:2]
+    limited = clr_infer.load(settings=clr_infer.Settings(max_pixels=int(width * height * 0.7)))
+    received, _ = _cut(protected, BOX)
+    with pytest.raises(ImageError, match="max_pixels"):
+        limited.recover(received)

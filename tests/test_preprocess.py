@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clr_infer.attacks.simulate import resize
+from clr_infer.composite import composite
+from clr_infer.errors import ImageError
+from clr_infer.geometry import Box
+from clr_infer.preprocess import check_pixels, check_size, from_frame, to_frame
+from clr_infer.settings import Settings
+
+
+def test_to_frame_is_the_resize_that_training_saw(coffee):
+    frame = to_frame(coffee, 128)
+    native = torch.from_numpy(coffee.copy()).permute(2, 0, 1)[None].float() / 255
+    trained = resize(native, 128, 128)[0].clamp(0, 1).numpy()
+    assert frame.dtype == np.float32 and frame.shape == (3, 128, 128)
+    difference = 255 * np.abs(frame - trained)
+    assert difference.mean() < 0.5  # Pillow rounds and clips to 8 bits after each axis
+    assert difference.max() < 8
+
+
+def test_frame_of_its_own_size_is_exact(coffee):
+    square = coffee[:128, :128]
+    back = np.asarray(from_frame(to_frame(square, 128), 128, 128))
+    assert np.array_equal(back, square)
+
+
+@pytest.mark.parametrize(
+    ("image", "word"),
+    [
+        (np.zeros((64, 64, 3), np.float32), "uint8"),
+        (np.full((64, 64, 3), np.nan), "uint8"),
+        (np.zeros((64, 64), np.uint8), "HxWx3"),
+        (np.zeros((64, 64, 4), np.uint8), "HxWx3"),
+        (np.zeros((1, 64, 64, 3), np.uint8), "HxWx3"),
+        (np.zeros((0, 64, 3), np.uint8), "at least"),
+        (np.zeros((1, 1, 3), np.uint8), "at least"),
+        (np.zeros((40, 20000, 3), np.uint8), "times"),
+        ("photo.jpg", "PIL image"),
+        (None, "PIL image"),
+        (Image.new("RGB", (5, 5)), "at least"),
+    ],
+)
+def test_bad_images_say_what_is_wrong(image, word):
+    with pytest.raises(ImageError, match=word):
+        check_pixels(image, Settings())
+
+
+def test_the_pixel_limit_is_named_and_can_be_raised():
+    with pytest.raises(ImageError, match="max_pixels"):
+        check_size(20000, 20000, Settings())
+    check_size(20000, 20000, Settings(max_pixels=400_000_000))
+
+
+def test_composite_keeps_received_pixels_beyond_the_soft_edge():
+    rng = np.random.default_rng(0)
+    received = rng.integers(0, 256, (80, 100, 3), dtype=np.uint8)
+    out = composite(received, np.zeros((3, 64, 64), np.float32), Box(0.25, 0.0, 0.75, 0.5), 6)
+    assert out.shape == (160, 200, 3)
+    inner = out[0:74, 56:144]  # the top edge is the frame's own: no feather there
+    assert np.array_equal(inner, received[0:74, 6:94])
+    assert out[100:].max() == 0
+    assert 0 < out[79, 100].max() < 255 or received[79, 50].max() < 10

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+import torch
+
+from clr_infer.residual import merge_residual, psnr_of_mse
+from clr_infer.train.forward import merge_residual as merge_in_training
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (37, 301), (700, 90)])
+@pytest.mark.parametrize("psnr_db", [34.0, 40.0])
+def test_strength_is_what_was_asked_for(shape, psnr_db):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(60, 190, (*shape, 3), dtype=np.uint8)
+    residual = rng.normal(0, 1, (3, 64, 64)).astype(np.float32)
+    merged, measured = merge_residual(pixels, residual, psnr_db)
+    mse = float(np.square(merged.astype(float) - pixels).mean())
+    assert measured == pytest.approx(psnr_of_mse(mse), abs=1e-6)
+    assert measured == pytest.approx(psnr_db, abs=0.12)  # rounding to 8 bits adds a little
+
+
+def test_strips_leave_no_seam():
+    """The strips of a tall image equal one resize of the whole residual."""
+    rng = np.random.default_rng(1)
+    residual = rng.normal(0, 1, (3, 64, 64)).astype(np.float32)
+    pixels = np.full((900, 120, 3), 128, np.uint8)
+    merged, _ = merge_residual(pixels, residual, 36.0)
+    native = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+    expected = merge_in_training(native, torch.from_numpy(residual)[None], 36.0)
+    expected = (expected[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    difference = np.abs(merged.astype(int) - expected)
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+
+
+def test_clipping_is_counted_in_the_measured_psnr():
+    pixels = np.full((64, 64, 3), 255, np.uint8)
+    residual = np.random.default_rng(2).normal(0, 1, (3, 64, 64)).astype(np.float32)
+    _, measured = merge_residual(pixels, residual, 36.0)
+    assert measured > 38.0
