@@ -76,7 +76,7 @@ def test_both_runtimes_agree_on_a_real_photograph(coffee):
 
 
 def test_a_changed_file_is_refused(copied):
-    path = copied / "align.onnx"
+    path = copied / "localize.onnx"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))

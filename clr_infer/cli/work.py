@@ -33,7 +33,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders or globs")
     evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     evaluate.add_argument(
-        "--set", choices=("quick", "full"), default="quick", help="which conditions"
+        "--set",
+        choices=("quick", "full", "fg-jpeg"),
+        default="quick",
+        help="which conditions; fg-jpeg compares FG-JPEG with the real codec",
     )
     evaluate.add_argument("--strength", type=float, metavar="DB", help="PSNR to protect at")
     evaluate.add_argument("--limit", type=int, metavar="N", help="only the first N images")
@@ -97,17 +100,23 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from ..evaluate import evaluate, write_report
+    from ..evaluate import check_folder, evaluate, write_report
+    from ..evaluate.fg_jpeg import evaluate_fg_jpeg, write_fg_jpeg
+    from ..evaluate.report import REPORT_MARKDOWN
+    from ..weights import Weights
 
-    if args.output.exists() and any(args.output.iterdir()) and not args.force:
-        raise UsageError(f"{args.output} is not empty; use --force to replace its report")
-    session = open_session(args, Settings())
+    check_folder(args.output, force=args.force)
     images: list[tuple[str, np.ndarray]] = []
     for word in expand_inputs(args.inputs, recursive=False)[: args.limit]:
         images.append((Path(word).name, load_input(word, Settings(), None).pixels))
-    report = evaluate(session, images, args.set, psnr_db=args.strength, seed=args.seed)
-    write_report(report, args.output, force=args.force)
-    print((args.output / "report.md").read_text("utf-8"))
+    if args.set == "fg-jpeg":
+        report = evaluate_fg_jpeg(Weights(args.weights), images)
+        write_fg_jpeg(report, args.output, force=args.force)
+    else:
+        session = open_session(args, Settings())
+        measured = evaluate(session, images, args.set, psnr_db=args.strength, seed=args.seed)
+        write_report(measured, args.output, force=args.force)
+    print((args.output / REPORT_MARKDOWN).read_text("utf-8"))
     return 0
 
 

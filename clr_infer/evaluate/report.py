@@ -28,11 +28,20 @@ from .tables import markdown
 if TYPE_CHECKING:
     from ..session import Session
 
-__all__ = ["FORMAT", "Report", "check_folder", "gather_facts", "write_report"]
+__all__ = [
+    "FORMAT",
+    "REPORT_JSON",
+    "REPORT_MARKDOWN",
+    "Report",
+    "check_folder",
+    "gather_facts",
+    "gather_versions",
+    "write_report",
+]
 
 FORMAT = 1
-_JSON, _CSV, _MARKDOWN = "report.json", "cases.csv", "report.md"
-_FILES = (_JSON, _CSV, _MARKDOWN, *PLOTS)
+REPORT_JSON, _CSV, REPORT_MARKDOWN = "report.json", "cases.csv", "report.md"
+_FILES = (REPORT_JSON, _CSV, REPORT_MARKDOWN, *PLOTS)
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,8 @@ class Report:
         }
 
 
-def _versions() -> dict[str, str | None]:
+def gather_versions() -> dict[str, str | None]:
+    """The versions of everything that a number may depend on; ``None`` for what is missing."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for library in ("numpy", "pillow", "scipy", "onnxruntime"):
         try:
@@ -110,7 +120,7 @@ def gather_facts(
             "processor": platform.processor() or platform.machine(),
             "cpus": os.cpu_count(),
         },
-        "versions": _versions(),
+        "versions": gather_versions(),
     }
 
 
@@ -181,9 +191,9 @@ def write_report(report: Report, folder: Path | str, *, force: bool = False) -> 
         target.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".report-", dir=target))
         plots = draw_plots(content, made)
-        (made / _JSON).write_text(_json_text(content), "utf-8")
+        (made / REPORT_JSON).write_text(_json_text(content), "utf-8")
         (made / _CSV).write_text(_csv_text(report.cases), "utf-8")
-        (made / _MARKDOWN).write_text(markdown(content, plots), "utf-8")
+        (made / REPORT_MARKDOWN).write_text(markdown(content, plots), "utf-8")
         written = [name for name in _FILES if (made / name).exists()]
         for name in written:
             os.replace(made / name, target / name)

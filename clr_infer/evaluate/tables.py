@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["headline_table", "markdown", "protected_table"]
+__all__ = ["headline_table", "markdown", "protected_table", "table"]
 
 _NOTES = """\
 How to read this: every case compares with the original from before the protection, at its size.
@@ -28,7 +28,8 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100.0 * value:.1f} %"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, the first column to the left and the others to the right."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -59,7 +60,7 @@ def protected_table(report: dict[str, Any]) -> str:
         ]
         for which in ("mean", "min")
     ]
-    return _table(["protected images", "PSNR dB", "SSIM", "MS-SSIM"], rows)
+    return table(["protected images", "PSNR dB", "SSIM", "MS-SSIM"], rows)
 
 
 _SUMMARY_HEADER = (
@@ -101,7 +102,7 @@ def headline_table(report: dict[str, Any]) -> str:
         for name in _swept(report)
         if found[name][which]
     ]
-    return _table(["kept side 0.6 to 1 unless said", *_SUMMARY_HEADER], rows)
+    return table(["kept side 0.6 to 1 unless said", *_SUMMARY_HEADER], rows)
 
 
 def _kept_table(report: dict[str, Any]) -> str:
@@ -111,7 +112,7 @@ def _kept_table(report: dict[str, Any]) -> str:
         for name in _swept(report)
         for kept, summary in found[name].items()
     ]
-    return _table(["condition, kept side", *_SUMMARY_HEADER], rows)
+    return table(["condition, kept side", *_SUMMARY_HEADER], rows)
 
 
 def _paired(report: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -134,7 +135,7 @@ def _location_table(report: dict[str, Any]) -> str:
         for label, one in _paired(report)
     ]
     header = ["location", "cases", "recognised", "IoU mean", "IoU 10th pct.", "IoU > 0.9"]
-    return _table([*header, "cropped-out F1", "corner error px, median"], rows)
+    return table([*header, "cropped-out F1", "corner error px, median"], rows)
 
 
 def _recovery_table(report: dict[str, Any], measure: str, title: str, digits: int) -> str:
@@ -154,7 +155,7 @@ def _recovery_table(report: dict[str, Any], measure: str, title: str, digits: in
         rows.append([label, *(_number(value, digits) for value in (*outside, *whole))])
     header = [f"cropped-out {title}", "predicted box", "true box", "mean colour", "edge", "blurred"]
     whole_header = ["whole frame, predicted box", "true box", "best baseline"]
-    return _table([*header, "best baseline", *whole_header], rows)
+    return table([*header, "best baseline", *whole_header], rows)
 
 
 def _detection_table(report: dict[str, Any]) -> str:
@@ -172,7 +173,7 @@ def _detection_table(report: dict[str, Any]) -> str:
         ]
         for label, one in every
     ]
-    return _table(["detection", "cases of each kind", "TPR", "FPR", "AUC"], rows)
+    return table(["detection", "cases of each kind", "TPR", "FPR", "AUC"], rows)
 
 
 def _constants_table(report: dict[str, Any]) -> str:
@@ -188,7 +189,7 @@ def _constants_table(report: dict[str, Any]) -> str:
         for which in ("main", "below", "control")
         if found[name][which]
     ]
-    return _table(["IoU mean", "predicted", '"whole frame"', '"the mean box"'], rows)
+    return table(["IoU mean", "predicted", '"whole frame"', '"the mean box"'], rows)
 
 
 def _timings_table(report: dict[str, Any]) -> str:
@@ -196,7 +197,7 @@ def _timings_table(report: dict[str, Any]) -> str:
         [name, str(one["count"]), _number(one["median_ms"], 1), _number(one["p95_ms"], 1)]
         for name, one in report["aggregates"]["timings"].items()
     ]
-    return _table(["one image at a time", "runs", "p50 ms", "p95 ms"], rows)
+    return table(["one image at a time", "runs", "p50 ms", "p95 ms"], rows)
 
 
 def _provenance(report: dict[str, Any]) -> str:

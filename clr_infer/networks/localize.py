@@ -26,6 +26,7 @@ _CODE_SIGMA = 2.4
 """The code is high-passed in frame pixels, the image in received ones: at a typical crop of 0.8
 the two are the same filter."""
 
+_SCALE_WINDOW = 65
 _PROFILE_FLOOR = 0.05
 _VARIANCE_FLOOR = (2.0, 9.0)
 _FINE = 8
@@ -44,6 +45,12 @@ def _high_pass_lines(lines: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
 
 def _line_kernel(sigma: float) -> torch.Tensor:
     return GaussianBlur(sigma).kernel.reshape(1, 1, -1)
+
+
+def _over_scales(values: torch.Tensor) -> torch.Tensor:
+    """The running mean over neighbouring scales, ...xN to the same."""
+    window = _SCALE_WINDOW
+    return F.avg_pool1d(values, window, 1, window // 2, count_include_pad=False)
 
 
 class LocalizeNetwork(nn.Module):
@@ -113,8 +120,9 @@ class LocalizeNetwork(nn.Module):
         rows = at_edges[..., 1:] - at_edges[..., :-1]
         rows = rows / (rows.square().sum(-1, keepdim=True) + 1e-12).sqrt()
         scores = (rows @ bank) * allowed
-        power = scores.square().sum((2, 3), keepdim=True) / allowed.sum()
-        scores = scores / (power + 1e-12).sqrt()
+        # Deviations are taken from neighbouring scales: noise is not equally strong in all.
+        power = _over_scales(scores.square().sum(-1)) / _over_scales(allowed.sum(-1)[None])
+        scores = scores / (power[..., None] + 1e-12).sqrt()
         # A profile far below the template's strength is no evidence, however well it correlates.
         strength = profiles.square().mean(-1)[..., None, None]
         scores = scores * (strength / (strength + _PROFILE_FLOOR**2))

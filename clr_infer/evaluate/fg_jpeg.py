@@ -1,0 +1,126 @@
+"""How close FG-JPEG comes to libjpeg, quality by quality, beside the plain differentiable core."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..attacks.real import libjpeg
+from ..errors import OutputError, RuntimeUnavailable
+from ..weights import Weights
+from .metrics import psnr
+from .report import REPORT_JSON, REPORT_MARKDOWN, check_folder, gather_versions
+from .tables import table
+
+__all__ = ["SIMULATORS", "evaluate_fg_jpeg", "fg_jpeg_markdown", "write_fg_jpeg"]
+
+SIMULATORS = ("FG-JPEG", "plain core, soft rounding", "plain core, straight-through")
+_QUALITIES = tuple(range(10, 100, 5))
+_OTHER_QUALITIES = (10, 35, 60, 80, 95)
+_CASES = (
+    *(("4:2:0", qf) for qf in _QUALITIES),
+    *(("4:2:2", qf) for qf in _OTHER_QUALITIES),
+    *(("4:4:4", qf) for qf in _OTHER_QUALITIES),
+)
+
+
+def evaluate_fg_jpeg(
+    weights: Weights, images: Sequence[tuple[str, np.ndarray]], progress: bool = True
+) -> dict[str, Any]:
+    """Compare simulators with the real codec on whole images.
+
+    Args:
+        weights: with FG-JPEG's.
+        images: names and pixels, HxWx3 uint8.
+        progress: draw a bar on standard error.
+
+    Returns:
+        Facts of the run and, per subsampling and QF, the mean over the images of the PSNR in dB
+        of each simulator to libjpeg, the share of exact values, and the QF predictor's mean
+        answer. FG-JPEG was trained at even quality factors only.
+
+    Raises:
+        RuntimeUnavailable: PyTorch is not installed.
+    """
+    try:
+        import torch
+
+        from ..kernels import jpeg_simulate
+        from ..networks.served import load_served
+    except ImportError as error:
+        message = 'FG-JPEG needs PyTorch here: pip install "clr_infer[train]"'
+        raise RuntimeUnavailable(message) from error
+
+    networks = load_served(weights)
+    rows = []
+    for subsampling, qf in tqdm(_CASES, desc="FG-JPEG", unit="quality", disable=not progress):
+        quality = torch.tensor([float(qf)])
+        values: dict[str, list[float]] = {name: [] for name in SIMULATORS}
+        exact: dict[str, list[float]] = {name: [] for name in SIMULATORS}
+        predicted = []
+        for _, image in images:
+            real = libjpeg(image, qf, subsampling)
+            tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255.0
+            truth = torch.from_numpy(real.copy()).permute(2, 0, 1)[None] / 255.0
+            with torch.inference_mode():
+                simulated = (
+                    networks["fg_jpeg"](tensor, quality, subsampling),
+                    jpeg_simulate(tensor, quality, subsampling, rounding="soft"),
+                    jpeg_simulate(tensor, quality, subsampling, rounding="ste"),
+                )
+                predicted.append(float(networks["qf_predictor"].predict(truth)))
+            for name, result in zip(SIMULATORS, simulated, strict=True):
+                pixels = (result[0] * 255).round().byte().permute(1, 2, 0).numpy()
+                values[name].append(psnr(pixels, real))
+                exact[name].append(float((pixels == real).mean()))
+        rows.append(
+            {
+                "subsampling": subsampling,
+                "qf": qf,
+                "trained": qf % 2 == 0,
+                "psnr_db": {name: round(float(np.mean(v)), 3) for name, v in values.items()},
+                "exact": {name: round(float(np.mean(v)), 4) for name, v in exact.items()},
+                "predicted_qf": round(float(np.mean(predicted)), 2),
+            }
+        )
+    return {
+        "kind": "fg_jpeg",
+        "versions": gather_versions(),
+        "weights": weights.manifest["files"],
+        "images": [name for name, _ in images],
+        "rows": rows,
+    }
+
+
+def fg_jpeg_markdown(report: dict[str, Any]) -> str:
+    """The table of a report: PSNR to libjpeg in dB."""
+    header = ["chroma", "QF", "trained at", *SIMULATORS, "QF read off the real file"]
+    rows = [
+        [
+            row["subsampling"],
+            str(row["qf"]),
+            "yes" if row["trained"] else "no",
+            *(f"{row['psnr_db'][name]:.1f}" for name in SIMULATORS),
+            f"{row['predicted_qf']:.1f}",
+        ]
+        for row in report["rows"]
+    ]
+    return table(header, rows)
+
+
+def write_fg_jpeg(report: dict[str, Any], folder: Path, *, force: bool = False) -> None:
+    """Write ``report.json`` and ``report.md``.
+
+    Raises:
+        OutputError: there is a report already, or the folder cannot be written.
+    """
+    check_folder(folder, force=force)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / REPORT_JSON).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+        (folder / REPORT_MARKDOWN).write_text(fg_jpeg_markdown(report) + "\n", "utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the report to {folder}: {error}") from error

@@ -1,0 +1,42 @@
+import json
+
+import pytest
+
+from clr_infer.errors import OutputError
+from clr_infer.evaluate.fg_jpeg import (
+    SIMULATORS,
+    evaluate_fg_jpeg,
+    fg_jpeg_markdown,
+    write_fg_jpeg,
+)
+from clr_infer.weights import Weights
+
+
+@pytest.fixture(scope="module")
+def report(coffee):
+    return evaluate_fg_jpeg(Weights(), [("coffee", coffee[60:260, 100:412])], progress=False)
+
+
+def test_fg_jpeg_is_close_to_the_real_codec_at_every_quality(report):
+    for row in report["rows"]:
+        assert row["psnr_db"]["FG-JPEG"] > 45.0, row
+    assert {row["trained"] for row in report["rows"]} == {True, False}
+
+
+def test_fg_jpeg_beats_soft_rounding_on_the_whole(report):
+    soft = "plain core, soft rounding"
+    wins = [r["psnr_db"]["FG-JPEG"] > r["psnr_db"][soft] for r in report["rows"] if r["qf"] <= 80]
+    assert sum(wins) == len(wins)
+
+
+def test_the_qf_predictor_reads_the_quality_off_real_files(report):
+    errors = [abs(r["predicted_qf"] - r["qf"]) for r in report["rows"]]
+    assert sum(e < 3 for e in errors) >= 0.7 * len(errors)
+
+
+def test_the_report_is_written_once(report, tmp_path):
+    write_fg_jpeg(report, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
+    assert all(name in fg_jpeg_markdown(report) for name in SIMULATORS)
+    with pytest.raises(OutputError):
+        write_fg_jpeg(report, tmp_path / "out")
