@@ -68,6 +68,6 @@ def describe_environment() -> dict[str, Any]:
         "weights": {
             "frame_px": weights.size,
             "steps": weights.manifest["steps"],
-            "psnr_db": weights.psnr_db,
+            "psnr_db": weights.default_psnr_db,
         },
     }

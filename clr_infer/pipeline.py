@@ -10,7 +10,7 @@ from .composite import composite
 from .errors import ImageError, InputError
 from .geometry import Box, canvas_size, crop_mask, placed_box
 from .preprocess import check_pixels, to_frame
-from .residual import merge_residual
+from .residual import merge_residual, residual_psnr_db
 from .results import Located, Protected, Recovered
 from .runtimes.base import Runtime
 from .settings import Settings
@@ -60,7 +60,10 @@ def protect(
     with clock.stage("protect"):
         residuals = runtime.run("protect", {"image": frames})["residual"]
     with clock.stage("merge"):
-        merged = [merge_residual(o, r, psnr_db) for o, r in zip(originals, residuals, strict=True)]
+        merged = [
+            merge_residual(o, r, residual_psnr_db(r) + psnr_db - runtime.psnr_db)
+            for o, r in zip(originals, residuals, strict=True)
+        ]
     return [Protected(image, psnr, dict(clock.timings_ms)) for image, psnr in merged]
 
 

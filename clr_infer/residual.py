@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-__all__ = ["merge_residual", "psnr_of_mse"]
+__all__ = ["merge_residual", "psnr_of_mse", "residual_psnr_db"]
 
 _STRIP_ROWS = 256
 
@@ -13,6 +13,11 @@ _STRIP_ROWS = 256
 def psnr_of_mse(mse: float) -> float:
     """PSNR in dB of a mean squared error on the 0-255 scale, at most 100."""
     return min(100.0, 10.0 * float(np.log10(255.0**2 / max(mse, 1e-12))))
+
+
+def residual_psnr_db(residual: np.ndarray) -> float:
+    """The strength of a residual of the protect network as it is, as PSNR in dB."""
+    return psnr_of_mse(255.0**2 * float(np.square(residual, dtype=np.float64).mean()))
 
 
 def _strips(residual: np.ndarray, width: int, height: int) -> Iterator[tuple[slice, np.ndarray]]:

@@ -32,7 +32,8 @@ class Session:
         Args:
             image: the original.
             psnr_db: strength, as PSNR of the protected image to the original: lower is stronger,
-                more robust and more visible. ``None`` takes what the networks were trained for.
+                more robust and more visible. Smooth images, which hide less, come out up to some
+                dB above it. ``None`` takes the default of the weights.
 
         Raises:
             ImageError: the image cannot be used.
@@ -60,7 +61,7 @@ class Session:
         self, images: Sequence[object], *, psnr_db: float | None = None
     ) -> list[Protected]:
         """Protect several images in one run of the network, see :meth:`protect`."""
-        strength = self.weights.psnr_db if psnr_db is None else psnr_db
+        strength = self.weights.default_psnr_db if psnr_db is None else psnr_db
         return pipeline.protect(self.runtime, images, strength, self.settings)
 
     def locate_batch(self, images: Sequence[object]) -> list[Located]:

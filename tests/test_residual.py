@@ -25,7 +25,9 @@ def test_strips_leave_no_seam():
     pixels = np.full((900, 120, 3), 128, np.uint8)
     merged, _ = merge_residual(pixels, residual, 36.0)
     native = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-    expected = merge_in_training(native, torch.from_numpy(residual)[None], 36.0)
+    scaled = torch.from_numpy(residual)[None]
+    scaled = scaled / scaled.square().mean().sqrt() * 10 ** (-36 / 20)
+    expected = merge_in_training(native, scaled)
     expected = (expected[0] * 255).round().byte().permute(1, 2, 0).numpy()
     difference = np.abs(merged.astype(int) - expected)
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3

@@ -59,7 +59,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--batch", type=int, default=8)
     train.add_argument("--width", type=int, default=48, help="channels (default: 48)")
     train.add_argument(
-        "--strength", type=float, default=38.5, metavar="DB", help="PSNR trained for"
+        "--strength", type=float, default=38.0, metavar="DB", help="PSNR trained for"
     )
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
     train.add_argument("--seed", type=int, default=0)
@@ -76,6 +76,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     export.add_argument("--val", type=Path, required=True, metavar="DIR", help="to calibrate on")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     export.add_argument("--frame", type=int, default=512, help="frame of the result (default: 512)")
+    export.add_argument(
+        "--strength", type=float, metavar="DB", help="default strength (default: as trained)"
+    )
     export.add_argument("--data-note", default="", help="what the photographs are, for the card")
 
     text = "show versions and hardware (for bug reports)"
@@ -158,17 +161,17 @@ def _train(args: argparse.Namespace) -> int:
     if not (args.output / "fg_jpeg.pt").exists():
         jpeg_plan = FgJpegPlan(minutes=args.fg_minutes, seed=args.seed)
         train_fg_jpeg(jpeg_plan, photos, args.output, device)
-    _package(args.output, args.val, args.output / "weights", args.frame, args.data_note)
+    _package(args, args.output, args.output / "weights", args.strength)
     return 0
 
 
 def _export(args: argparse.Namespace) -> int:
     _device("cpu")
-    _package(args.folder, args.val, args.output, args.frame, args.data_note)
+    _package(args, args.folder, args.output, args.strength)
     return 0
 
 
-def _package(run: Path, val: Path, folder: Path, frame: int, data_note: str) -> None:
+def _package(args: argparse.Namespace, run: Path, folder: Path, strength: float | None) -> None:
     import torch
 
     from ..evaluate import evaluate, markdown, write_report
@@ -177,9 +180,9 @@ def _package(run: Path, val: Path, folder: Path, frame: int, data_note: str) -> 
     from ..train.finish import package
     from ..train.model_card import write_model_card
 
-    photos = Photos(val, torch.device("cpu"))
+    photos = Photos(args.val, torch.device("cpu"))
     checkpoints = (run / "checkpoint.pt", run / "fg_jpeg.pt")
-    package(*checkpoints, frame, photos, folder, data_note)
+    package(*checkpoints, args.frame, photos, folder, args.data_note, strength)
     images = [
         (name, image.permute(1, 2, 0).numpy().copy())
         for name, image in zip(photos.names[:12], photos.images[:12], strict=True)

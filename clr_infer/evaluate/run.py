@@ -263,7 +263,7 @@ def evaluate(
     chosen = protocol.pick_set(chosen)
     conditions = chosen.conditions if conditions is None else conditions
     levels = protocol.check_kept(chosen.kept if kept is None else kept)
-    strength = session.weights.psnr_db if psnr_db is None else psnr_db
+    strength = session.weights.default_psnr_db if psnr_db is None else psnr_db
     if not images or not conditions:
         raise InputError("an evaluation needs at least one image and one condition")
     if len({condition.name for condition in conditions}) < len(conditions):

@@ -118,11 +118,11 @@ class LocalizeNetwork(nn.Module):
         at_edges = total[..., left] * (1 - fraction) + total[..., left + 1] * fraction
         at_edges = at_edges.view(batch, 4, scales, size + 1)
         rows = at_edges[..., 1:] - at_edges[..., :-1]
-        rows = rows / (rows.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+        rows = rows / (rows.square().sum(-1, keepdim=True) + 1e-6).sqrt()
         scores = (rows @ bank) * allowed
         # Deviations are taken from neighbouring scales: noise is not equally strong in all.
         power = _over_scales(scores.square().sum(-1)) / _over_scales(allowed.sum(-1)[None])
-        scores = scores / (power[..., None] + 1e-12).sqrt()
+        scores = scores / (power[..., None] + 1e-6).sqrt()
         # A profile far below the template's strength is no evidence, however well it correlates.
         strength = profiles.square().mean(-1)[..., None, None]
         scores = scores * (strength / (strength + _PROFILE_FLOOR**2))
@@ -147,8 +147,8 @@ class LocalizeNetwork(nn.Module):
         shape = (batch, 2, 2, count, self.size)
         code = table.gather(2, index).view(shape) * (1 - fraction)
         code = code + table.gather(2, index + 1).view(shape) * fraction
-        norm = (code.square().sum(-1) + 1e-12).sqrt()
-        unit = profiles / (profiles.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+        norm = (code.square().sum(-1) + 1e-6).sqrt()
+        unit = profiles / (profiles.square().sum(-1, keepdim=True) + 1e-6).sqrt()
         score = (code * unit.view(batch, 2, 2, 1, self.size)).sum(-1) / norm
         return score.sum(2)
 

@@ -14,17 +14,27 @@ from .template import template
 
 __all__ = ["ProtectNetwork", "TextureMap"]
 
-NOMINAL_PSNR_DB = 38.5
-LOCAL_CAP = 1.4
-"""Ceiling of the local strength of the payload, as a multiple of its texture-weighted mean."""
+NOMINAL_PSNR_DB = 38.0
+LOCAL_CAP = 1.3
+"""Ceiling of the payload's local strength, as a multiple of the nominal one at middling texture."""
+
+REFILL_MAX = 4.0
+
+MIDDLING_CONTRAST = 4.0 / 255.0
+CONTRAST_RANGE = (0.1, 3.0)
+"""Limits of the contrast that counts, as multiples of the middling one."""
+
+TEMPLATE_RANGE = (0.5, 1.3)
+"""The template varies less with texture than the payload: it must be found everywhere."""
 
 _LUMA = (0.299, 0.587, 0.114)
 
 
 class TextureMap(nn.Module):
-    """How much perturbation each place can hide: Bx3xSxS to Bx1x(S/4)x(S/4), mean square 1.
+    """How strong a perturbation each place hides: Bx3xSxS to Bx1x(S/4)x(S/4), 0.3 to 1.7.
 
-    The square root of the local luma contrast, limited to a tenth and to ten times its mean.
+    The square root of the local luma contrast, 1 at that of middling texture: less in a clear
+    sky, more in foliage.
     """
 
     luma: torch.Tensor
@@ -38,10 +48,8 @@ class TextureMap(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         luma = F.conv2d(image, self.luma)
         energy = F.avg_pool2d((luma - self.fine(luma)).square(), CELL)
-        contrast = (self.spread(energy) + 1e-5).sqrt()
-        relative = contrast / contrast.mean((2, 3), keepdim=True)
-        weight = relative.clamp(0.3, 3.0).sqrt()
-        return weight / weight.square().mean((2, 3), keepdim=True).sqrt()
+        contrast = (self.spread(energy) + 1e-7).sqrt() / MIDDLING_CONTRAST
+        return contrast.clamp(*CONTRAST_RANGE).sqrt()
 
 
 class ProtectNetwork(nn.Module):
@@ -91,20 +99,23 @@ class ProtectNetwork(nn.Module):
         """Spread a payload where the image hides it, and add the template.
 
         Returns:
-            Residual Bx3xSxS whose PSNR is ``psnr_db``, or that of the template if that is more.
+            Residual Bx3xSxS with a PSNR of ``psnr_db``; more where the image is too smooth to
+            hide that much.
         """
         texture = self.texture(image)
-        payload = payload / (payload.square().mean((1, 2, 3), keepdim=True) + 1e-8).sqrt()
+        sync = self.template_columns + self.template_rows
+        sync = sync * _upsample(texture.clamp(*TEMPLATE_RANGE))
+        total = 10 ** (-psnr_db / 10)
+        power = total - sync.square().mean((1, 2, 3), keepdim=True)
+        power = power.clamp(min=0.2 * total)
         energy = F.avg_pool2d(payload.square().mean(1, keepdim=True), CELL)
-        local = (self.spread(energy) + 1e-4).sqrt()
-        payload = payload * _upsample((LOCAL_CAP * texture / local).clamp(max=1.0))
-        sync = (self.template_columns + self.template_rows) * _upsample(texture)
-        power = 10 ** (-psnr_db / 10) - sync.square().mean((1, 2, 3), keepdim=True)
-        power = power.clamp(min=0.2 * 10 ** (-psnr_db / 10))
-        return (
-            sync
-            + payload * (power / (payload.square().mean((1, 2, 3), keepdim=True) + 1e-8)).sqrt()
-        )
+        local = self.spread(energy) + 1e-8
+        ceiling = (LOCAL_CAP * texture).square() * power / local
+        # What the ceiling takes from smooth places goes to the others, as far as they have room.
+        gain = power / local.mean((2, 3), keepdim=True)
+        spent = (local * torch.minimum(gain, ceiling)).mean((2, 3), keepdim=True)
+        gain = torch.minimum(gain * (power / spent).clamp(max=REFILL_MAX), ceiling)
+        return sync + payload * _upsample(gain.sqrt())
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Image Bx3xSxS in [0, 1] to residual Bx3xSxS at the nominal strength."""

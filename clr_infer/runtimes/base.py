@@ -15,10 +15,12 @@ class Runtime(Protocol):
     Attributes:
         name: how it is chosen, ``load(runtime=name)``.
         size: side of the networks' frame in pixels.
+        psnr_db: strength that the protect network gives a residual.
     """
 
     name: str
     size: int
+    psnr_db: float
 
     def run(self, network: str, tensors: Tensors) -> Tensors:
         """Run a network of :data:`clr_infer.specs.SPECS` on a batch.

@@ -34,7 +34,7 @@ class OnnxRuntimeCpu:
         self._threads = threads
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
-        self.size = weights.size
+        self.size, self.psnr_db = weights.size, weights.psnr_db
 
     def _session(self, network: str):  # noqa: ANN202 - the type belongs to a lazy import
         with self._lock:

@@ -31,7 +31,7 @@ class TorchEager:
             ) from error
         self._torch = torch
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.size = weights.size
+        self.size, self.psnr_db = weights.size, weights.psnr_db
         self._networks = load_served(weights, self.device)
         self._lock = threading.Lock()
 

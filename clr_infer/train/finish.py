@@ -16,8 +16,8 @@ from ..attacks.real import apply
 from ..attacks.steps import Chain, parse_chain
 from ..export import write_weights
 from ..networks.served import build_served
-from ..preprocess import to_frame
-from ..residual import merge_residual
+from ..preprocess import resize_pixels, to_frame
+from ..residual import merge_residual, residual_psnr_db
 from .checkpoint import load_checkpoint
 from .data import Photos
 
@@ -31,11 +31,16 @@ _CALIBRATION_CHAINS = (
     "jpeg=60",
     "jpeg=50",
     "resize=0.75 jpeg=80",
+    "resize=0.5 jpeg=80",
     "gaussian=5",
     "noise=0.04",
     "median=3",
 )
-_SLOPE_MAX = 4.0
+_FALSE_ALARM_WEIGHT = 10.0
+"""A false alarm counts as many misses: most pictures were never protected."""
+
+_SLOPE_MAX = 2.0
+"""Two sides that do not overlap tell where the threshold lies, not how sure to be beside it."""
 
 
 def collect(checkpoint: Path, fg_jpeg: Path, size: int) -> tuple[nn.ModuleDict, dict[str, Any]]:
@@ -74,7 +79,7 @@ def collect(checkpoint: Path, fg_jpeg: Path, size: int) -> tuple[nn.ModuleDict, 
 
 @torch.inference_mode()
 def _scores(
-    networks: nn.ModuleDict, photos: list[np.ndarray], psnr_db: float, seed: int
+    networks: nn.ModuleDict, photos: list[np.ndarray], quieter_db: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores of the localize network on protected fragments and on the same ones unprotected."""
     size = networks["protect"].size
@@ -83,7 +88,9 @@ def _scores(
     scores: tuple[list[float], list[float]] = ([], [])
     for photo in tqdm(photos, desc="calibration", unit="image"):
         frame = torch.from_numpy(to_frame(photo, size))[None]
-        protected, _ = merge_residual(photo, networks["protect"](frame)[0].numpy(), psnr_db)
+        residual = networks["protect"](frame)[0].numpy()
+        strength = residual_psnr_db(residual) + quieter_db
+        protected, _ = merge_residual(photo, residual, strength)
         for chain in rng.permutation(np.arange(len(chains)))[:3]:
             crop = draw_crop(rng, 0.6)
             for image, into in ((protected, scores[0]), (photo, scores[1])):
@@ -108,9 +115,10 @@ def calibrate(
         Slope and offset, and the shares of protected and unprotected fragments that the verdict
         (confidence of at least 0.5) gets right.
     """
-    yes, no = _scores(networks, photos, psnr_db, seed)
+    yes, no = _scores(networks, photos, psnr_db - networks["protect"].nominal_psnr_db, seed)
     score = torch.tensor(np.concatenate([yes, no]), dtype=torch.float64)
     truth = torch.cat([torch.ones(len(yes)), torch.zeros(len(no))]).double()
+    weights = torch.where(truth > 0, 1.0, _FALSE_ALARM_WEIGHT)
     middle = float(score.median())
     slope = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
     offset = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
@@ -120,13 +128,14 @@ def calibrate(
         optimizer.zero_grad()
         logits = slope * (score - middle) + offset
         # The small penalty keeps the slope finite when the two sides do not overlap.
-        loss = F.binary_cross_entropy_with_logits(logits, truth) + 1e-4 * slope.square()
+        loss = F.binary_cross_entropy_with_logits(logits, truth, weights) + 1e-4 * slope.square()
         loss.backward()
         return loss
 
     optimizer.step(closure)
+    threshold = middle - float(offset.detach() / slope.detach())
     gain = min(float(slope.detach()), _SLOPE_MAX)
-    bias = float(offset.detach()) - gain * middle
+    bias = -gain * threshold
     networks["localize"].calibration.copy_(torch.tensor([gain, bias]))
     return {
         "slope": gain,
@@ -137,8 +146,21 @@ def calibrate(
     }
 
 
+def _at_least(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Enlarge a photograph, HxWx3 uint8, whose short side is under ``side`` to it."""
+    height, width = pixels.shape[:2]
+    scale = max(1.0, side / min(height, width))
+    return resize_pixels(np.ascontiguousarray(pixels), round(width * scale), round(height * scale))
+
+
 def package(
-    checkpoint: Path, fg_jpeg: Path, size: int, photos: Photos, folder: Path, data: str
+    checkpoint: Path,
+    fg_jpeg: Path,
+    size: int,
+    photos: Photos,
+    folder: Path,
+    data: str,
+    default_psnr_db: float | None = None,
 ) -> dict[str, Any]:
     """Calibrate, export, validate and write a folder of weights.
 
@@ -146,9 +168,12 @@ def package(
         checkpoint: of the protect, align and recover networks.
         fg_jpeg: of FG-JPEG.
         size: side of the served networks' frame in pixels.
-        photos: photographs that nobody trained on, for calibration and validation.
+        photos: photographs that nobody trained on, for calibration and validation; those smaller
+            than the frame are enlarged to it.
         folder: where to.
         data: what the training data was, in words, for the manifest and the model card.
+        default_psnr_db: strength to protect at unless told otherwise; ``None`` takes that of
+            training.
 
     Returns:
         The manifest.
@@ -158,8 +183,9 @@ def package(
         OutputError: the folder cannot be written.
     """
     networks, manifest = collect(checkpoint, fg_jpeg, size)
-    pixels = [image.permute(1, 2, 0).cpu().numpy().copy() for image in photos.images]
-    manifest["calibration"] = calibrate(networks, pixels, manifest["psnr_db"])
+    pixels = [_at_least(image.permute(1, 2, 0).cpu().numpy(), size) for image in photos.images]
+    manifest["default_psnr_db"] = default_psnr_db or manifest["psnr_db"]
+    manifest["calibration"] = calibrate(networks, pixels, manifest["default_psnr_db"])
     manifest["data"] = data
     manifest["date"] = date.today().isoformat()
     manifest["hardware"] = f"{platform.machine()}, {torch.get_num_threads()} CPU threads"

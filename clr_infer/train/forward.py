@@ -46,14 +46,14 @@ class Batch:
     crop_box: torch.Tensor
 
 
-def merge_residual(native: torch.Tensor, residual: torch.Tensor, psnr_db: float) -> torch.Tensor:
-    """Add a residual, 1x3xSxS, to an image of any size at an exact strength, in 8 bits.
+def merge_residual(native: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+    """Add a residual, 1x3xSxS, to an image of any size without loss of strength, in 8 bits.
 
     The differentiable twin of :func:`clr_infer.residual.merge_residual`.
     """
-    residual = resize(residual, native.shape[-2], native.shape[-1], "bilinear")
-    gain = 10 ** (-psnr_db / 20) / residual.square().mean().sqrt()
-    return quantise(native + gain * residual)
+    stretched = resize(residual, native.shape[-2], native.shape[-1], "bilinear")
+    gain = (residual.square().mean() / stretched.square().mean()).sqrt()
+    return quantise(native + gain * stretched)
 
 
 def attack_one(
@@ -99,7 +99,7 @@ def make_batch(
     clean: list[torch.Tensor] = []
     boxes: list[Box] = []
     for native, own in zip(natives, residual.split(1), strict=True):
-        protected = merge_residual(native, own, stage.psnr_db)
+        protected = merge_residual(native, own)
         attack = draw_attack(rng, stage.hardness)
         real, sim, cropped, box = attack_one(protected, attack, rng, jpeg)
         for views, view in ((received, real), (simulated, sim), (clean, cropped)):

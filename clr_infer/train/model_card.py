@@ -15,7 +15,7 @@ Protect, align, localize, recover, FG-JPEG and QF-predictor networks of `clr_inf
 |---|---|
 | date | {date} |
 | frame | {size} x {size} pixels |
-| trained for | a protected PSNR of {psnr_db:g} dB |
+| strength | trained at {psnr_db:g} dB, protects at {default_psnr_db:g} dB unless told otherwise |
 | steps | {steps:,} |
 | training | {training} |
 | seed | {seed} |

@@ -59,7 +59,7 @@ def draw_sheet(networks: Networks, photos: Photos, psnr_db: float, picture: Path
         native = photos.draw(rng, size)
         original = resize(native, size, size).clamp(0, 1)
         residual = networks.protect.shape(networks.protect.payload(original), original, psnr_db)
-        protected = merge_residual(native, residual, psnr_db)
+        protected = merge_residual(native, residual)
         row = [
             ("original", _pixels(native)),
             ("protected", _pixels(protected)),

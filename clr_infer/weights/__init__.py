@@ -31,7 +31,8 @@ class Weights:
 
     Attributes:
         size: side of the networks' frame in pixels.
-        psnr_db: strength that the networks were trained for.
+        psnr_db: strength that the networks were trained for, and give a residual.
+        default_psnr_db: strength to protect at unless told otherwise.
 
     Raises:
         WeightsError: the folder holds no manifest that this version reads.
@@ -51,6 +52,7 @@ class Weights:
         self.manifest = manifest
         self.size = int(manifest["size"])
         self.psnr_db = float(manifest["psnr_db"])
+        self.default_psnr_db = float(manifest["default_psnr_db"])
 
     def read(self, name: str) -> bytes:
         """Read a file and hold it against its sha256.

@@ -41,7 +41,7 @@ class FakeSession:
     def __init__(self):
         self.runtime, self.settings = FakeRuntime(), DEFAULT_SETTINGS
         manifest = {"format": 1, "steps": 7, "files": {"a.onnx": "00ff"}, "validation": {}}
-        self.weights = SimpleNamespace(manifest=manifest, psnr_db=38.5)
+        self.weights = SimpleNamespace(manifest=manifest, psnr_db=38.5, default_psnr_db=38.5)
         self.protected = []
 
     @staticmethod

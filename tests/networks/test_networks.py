@@ -17,13 +17,25 @@ def networks() -> Networks:
 
 
 @torch.no_grad()
-def test_the_residual_has_exactly_the_strength_asked_for(networks):
+def test_a_textured_image_takes_the_strength_asked_for(networks):
     image = torch.rand(3, 3, 64, 64)
     payload = networks.protect.payload(image)
     for psnr_db in (30.0, 38.5):
         residual = networks.protect.shape(payload, image, psnr_db)
         measured = -10 * residual.square().mean((1, 2, 3)).log10()
         torch.testing.assert_close(measured, torch.full((3,), psnr_db), rtol=0, atol=0.6)
+
+
+@torch.no_grad()
+def test_smooth_places_take_less(networks):
+    image = torch.rand(1, 3, 64, 64)
+    image[..., 32:] = 0.5  # the right half is a clear sky
+    residual = networks.protect.shape(torch.randn(1, 3, 64, 64), image, 38.0)
+    left, right = (half.square().mean().sqrt() for half in residual.split(32, dim=-1))
+    assert float(right) < 0.6 * float(left)
+    flat = torch.full((1, 3, 64, 64), 0.5)
+    quiet = networks.protect.shape(torch.randn(1, 3, 64, 64), flat, 38.0)
+    assert -10 * float(quiet.square().mean().log10()) > 41.0
 
 
 @torch.no_grad()
@@ -107,7 +119,7 @@ def test_the_template_alone_is_located_to_a_fraction_of_a_pixel(seed):
         box, _, score = localize(received)
         truth = torch.tensor([x0, y0, x1, y1]) / size
         assert float((box[0] - truth).abs().max()) * size < 0.25
-        assert float(score) > 20
+        assert float(score) > 12  # far above the verdict's threshold
 
 
 @torch.no_grad()

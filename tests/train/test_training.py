@@ -105,7 +105,7 @@ def test_weights_are_packaged_and_run_in_both_runtimes(
     for runtime in ("onnxruntime", "torch"):
         session = clr_infer.load(runtime, weights=folder)
         protected = session.protect(coffee)
-        assert protected.psnr_db == pytest.approx(38.5, abs=0.3)
+        assert 37.5 < protected.psnr_db < 42
         results.append((protected.image, session.locate(protected.image)))
     difference = np.abs(results[0][0].astype(int) - results[1][0])
     assert difference.max() <= 1 and difference.mean() < 0.01

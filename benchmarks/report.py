@@ -1,0 +1,147 @@
+"""Redraw the README's tables from the result files.
+
+    python benchmarks/report.py          # rewrite README.md
+    python benchmarks/report.py --check  # exit with 1 if it would change
+
+Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from clr_infer.evaluate.fg_jpeg import SIMULATORS
+from clr_infer.evaluate.tables import table
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+README = ROOT / "README.md"
+
+
+def _load(name: str) -> dict:
+    return json.loads((RESULTS / name).read_text("utf-8"))
+
+
+def quality() -> str:
+    """The headline table on Kodak: kept side 0.6 to 1."""
+    report = _load("kodak.json")
+    found = report["aggregates"]
+    labels = {one["name"]: one["label"] for one in report["facts"]["conditions"]}
+    rows = []
+    for name in [one["name"] for one in report["facts"]["conditions"] if one["swept"]]:
+        summary = found["by_condition"][name]["main"]
+        out, best = summary["predicted"]["psnr_out"], summary["best_baseline"]["psnr_out"]["value"]
+        detection = summary["detection"]
+        rows.append(
+            [
+                labels[name],
+                f"{summary['iou_mean']:.3f}",
+                f"{summary['iou_p10']:.3f}",
+                f"{out:.2f}",
+                f"{best:.2f}",
+                f"{summary['gain']['psnr_out']:+.2f}",
+                f"{100 * detection['tpr']:.1f} %",
+                f"{100 * detection['fpr']:.1f} %",
+            ]
+        )
+    header = [
+        "kept side 0.6 to 1",
+        "box IoU, mean",
+        "10th pct.",
+        "cropped-out PSNR, dB",
+        "best baseline",
+        "gain",
+        "protected found",
+        "false alarms",
+    ]
+    protected = found["protected"]
+    cases = found["by_condition"][name]["main"]["cases"]
+    return (
+        f"{table(header, rows)}\n\n"
+        f"Protected: PSNR {protected['psnr']['mean']:.2f} dB on average, "
+        f"{protected['psnr']['min']:.2f} at least; SSIM {protected['ssim']['mean']:.4f}, "
+        f"{protected['ssim']['min']:.4f} at least. {cases} crops a row. The baselines (mean "
+        "colour, edge replication, blurred outpainting) are given the true place."
+    )
+
+
+def fg_jpeg() -> str:
+    """FG-JPEG at 4:2:0, every second measured quality."""
+    rows = [row for row in _load("fg_jpeg_kodak.json")["rows"] if row["subsampling"] == "4:2:0"]
+    lowest = min(row["psnr_db"]["FG-JPEG"] for row in rows)
+    cells = [
+        [str(row["qf"]), *(f"{row['psnr_db'][name]:.1f}" for name in SIMULATORS)]
+        for row in rows
+        if row["qf"] % 10 == 0 or row["qf"] in (15, 95)
+    ]
+    drawn = table(["QF", *(f"{name}, dB" for name in SIMULATORS)], cells)
+    return f"{drawn}\n\nLowest of all measured qualities: {lowest:.1f} dB."
+
+
+def latency() -> str:
+    """Milliseconds and memory of both CPU runtimes."""
+    result = _load("end_to_end_cpu.json")
+    rows = []
+    by_runtime = {one["runtime"]: one for one in result["runtimes"]}
+    for ours, peer in zip(
+        by_runtime["onnxruntime"]["rows"], by_runtime["torch"]["rows"], strict=True
+    ):
+        rows.append(
+            [
+                f"{ours['call']}, {ours['width']}x{ours['height']}",
+                f"{ours['p50_ms']:.0f}",
+                f"{ours['p95_ms']:.0f}",
+                f"{peer['p50_ms']:.0f}",
+            ]
+        )
+    drawn = table(["batch 1", "embedded p50, ms", "p95, ms", "PyTorch eager p50, ms"], rows)
+    memory = ", ".join(f"{name} {one['peak_mb']} MB" for name, one in by_runtime.items())
+    cpu = result["environment"]
+    return (
+        f"{drawn}\n\n{cpu['cpu']}, {cpu['cpu_cores']} cores; `import clr_infer` "
+        f"{result['import']['p50_ms']:.0f} ms; peak memory of the whole run, 12-megapixel image "
+        f"included: {memory}. On a GPU: not measured."
+    )
+
+
+def alignment() -> str:
+    """The ablation of the feature-alignment loss."""
+    result = _load("ablation_alignment.json")
+    rows = [
+        [
+            arm["name"],
+            str(arm["steps"]),
+            *(f"{arm['cropped_out_psnr_db'][c]:.2f}" for c in ("clean", "jpeg80", "jpeg60")),
+        ]
+        for arm in result["arms"]
+    ]
+    return table(["trained", "steps", "clean, dB", "JPEG 80, dB", "JPEG 60, dB"], rows)
+
+
+TABLES = {"quality": quality, "fg_jpeg": fg_jpeg, "latency": latency, "alignment": alignment}
+
+
+def redraw(text: str) -> str:
+    """Put every table of :data:`TABLES` into a page that has its markers."""
+    for name, draw in TABLES.items():
+        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"README.md has no markers for the table {name}")
+        drawn = draw()
+        text = pattern.sub(lambda match, new=drawn: match[1] + new + match[2], text)
+    return text
+
+
+def main() -> int:
+    """Rewrite or check the README; returns the exit code."""
+    old = README.read_text("utf-8")
+    new = redraw(old)
+    if "--check" in sys.argv:
+        return int(old != new)
+    README.write_text(new, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
