@@ -2,6 +2,8 @@
 
 import io
 import json
+import logging
+import warnings
 from typing import Any
 
 import torch
@@ -47,17 +49,20 @@ def export_onnx(network: nn.Module, spec: NetworkSpec, size: int, facts: dict[st
     import onnx
 
     batch = torch.export.Dim("batch", min=1, max=4096)
-    program = torch.onnx.export(
-        network.eval(),
-        _example(spec, size),
-        input_names=[t.name for t in spec.inputs],
-        output_names=[t.name for t in spec.outputs],
-        dynamic_shapes=tuple({0: batch} for _ in spec.inputs),
-        opset_version=OPSET,
-        dynamo=True,
-        optimize=True,
-        verbose=False,
-    )
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, we do not
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch about itself
+        program = torch.onnx.export(
+            network.eval(),
+            _example(spec, size),
+            input_names=[t.name for t in spec.inputs],
+            output_names=[t.name for t in spec.outputs],
+            dynamic_shapes=tuple({0: batch} for _ in spec.inputs),
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
     if program is None:
         raise ModelError(f"{spec.name}: the exporter returned nothing")
     model = program.model_proto

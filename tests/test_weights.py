@@ -117,6 +117,8 @@ def test_foreign_safetensors_are_refused_by_name(copied):
 def test_unknown_runtimes_are_refused():
     with pytest.raises(UsageError, match="onnxruntime"):
         clr_infer.load("abacus")
+    with pytest.raises(UsageError, match="threads"):
+        clr_infer.load(threads=0)
 
 
 def test_a_missing_library_says_what_to_install(monkeypatch):

@@ -61,7 +61,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     train.add_argument(
         "--strength", type=float, default=38.0, metavar="DB", help="PSNR trained for"
     )
-    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument(
         "--start-from", type=Path, metavar="FILE", help="a checkpoint whose weights to fine-tune"

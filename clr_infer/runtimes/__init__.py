@@ -17,9 +17,11 @@ def open_runtime(name: str, weights: Weights, threads: int | None = None) -> Run
     """Open a runtime by name; ``"auto"`` takes the embedded one and says so in the log.
 
     Raises:
-        UsageError: there is no runtime of this name.
+        UsageError: there is no runtime of this name, or ``threads`` is under 1.
         RuntimeUnavailable: it does not work here; the message says what to install.
     """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, not {threads}")
     if name == "auto":
         name = "onnxruntime"
         _log.info("runtime: %s", name)

@@ -63,7 +63,7 @@ def collect(checkpoint: Path, fg_jpeg: Path, size: int) -> tuple[nn.ModuleDict, 
         "align_width": plan["align_width"],
         "seed": plan["seed"],
         "steps": state["total_steps"],
-        "training": plan,
+        "training": state["history"],
     }
     networks = build_served(manifest)
     for name in ("protect", "align", "recover"):

@@ -107,6 +107,7 @@ class Trainer:
             self.networks.parameters(), plan.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4
         )
         self.step, self.seconds, self.total_steps = 0, 0.0, 0
+        self.earlier: list[dict] = []
         self.jpeg = JpegModel()
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "checkpoint.pt").exists():
@@ -115,14 +116,19 @@ class Trainer:
             state = load_checkpoint(start_from, device)
             self.networks.load_state_dict(state["average"])
             self.average.load_state_dict(state["average"])
-            self.total_steps = state["total_steps"]
+            self.total_steps, self.earlier = state["total_steps"], state["history"]
 
     def _resume(self, state: dict) -> None:
         self.networks.load_state_dict(state["networks"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
-        self.total_steps = state["total_steps"]
+        self.total_steps, self.earlier = state["total_steps"], state["history"][:-1]
+
+    def account(self) -> dict:
+        """This run so far, for the record that stays with the weights: the plan and its use."""
+        spent = {"steps": self.step, "minutes_spent": round(self.seconds / 60, 1)}
+        return asdict(self.plan) | spent
 
     def save(self) -> None:
         """Write ``checkpoint.pt``."""
@@ -130,6 +136,7 @@ class Trainer:
             self.folder / "checkpoint.pt",
             {
                 "plan": asdict(self.plan),
+                "history": [*self.earlier, self.account()],
                 "networks": self.networks.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -179,9 +186,17 @@ class Trainer:
         Writes ``log.csv`` (running means) as it goes, the checkpoint and the pictures every three
         minutes and at the end.
         """
-        rng = np.random.default_rng([self.plan.seed, self.total_steps])
         budget = self.plan.minutes * 60.0
         stop = budget if minutes is None else min(budget, self.seconds + minutes * 60.0)
+        try:
+            self._train_until(stop, save_every_s)
+        finally:  # an interrupted run loses nothing
+            self.save()
+        self.save_pictures()
+
+    def _train_until(self, stop: float, save_every_s: float) -> None:
+        rng = np.random.default_rng([self.plan.seed, self.total_steps])
+        budget = self.plan.minutes * 60.0
         means: dict[str, float] = {}
         began, before, saved = time.monotonic(), self.seconds, time.monotonic()
         log = self.folder / "log.csv"
@@ -204,5 +219,3 @@ class Trainer:
                     self.save()
                     self.save_pictures()
                     saved = time.monotonic()
-        self.save()
-        self.save_pictures()

@@ -3,9 +3,23 @@
 import json
 from pathlib import Path
 
+from ..evaluate.tables import table
 from ..weights import MANIFEST
 
 __all__ = ["model_card", "write_model_card"]
+
+_COLUMNS = (
+    "steps",
+    "minutes_spent",
+    "size",
+    "batch",
+    "width",
+    "learning_rate",
+    "psnr_start_db",
+    "psnr_db",
+    "alignment",
+    "seed",
+)
 
 _TEXT = """# Model card
 
@@ -17,12 +31,14 @@ Protect, align, localize, recover, FG-JPEG and QF-predictor networks of `clr_inf
 | frame | {size} x {size} pixels |
 | strength | trained at {psnr_db:g} dB, protects at {default_psnr_db:g} dB unless told otherwise |
 | steps | {steps:,} |
-| training | {training} |
-| seed | {seed} |
 | hardware | {hardware} |
 | data | {data} |
 | calibration | {calibration} |
 | licence of the weights | Apache-2.0 |
+
+Training, one row a run, each starting from the weights of the one before:
+
+{training}
 
 The protect, align and recover networks are convolutional and trained together at the training
 size above; they run at the frame size. The localize network has no learned weights: it is a
@@ -48,8 +64,10 @@ them, and they are no evidence of detail.
 def model_card(manifest: dict, quality: str) -> str:
     """Write a model card from the facts of a manifest and a table of measured quality."""
     facts = dict(manifest)
-    for name in ("training", "calibration"):
-        facts[name] = ", ".join(f"{k} {_plain(v)}" for k, v in manifest[name].items())
+    found = manifest["calibration"]
+    facts["calibration"] = ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in found.items())
+    rows = [[_plain(run[column]) for column in _COLUMNS] for run in manifest["training"]]
+    facts["training"] = table([column.replace("_", " ") for column in _COLUMNS], rows)
     facts["data"] = manifest["data"] or "not stated"
     return _TEXT.format(**facts, quality=quality)
 

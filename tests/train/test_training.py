@@ -79,6 +79,7 @@ def test_fine_tuning_starts_from_weights_at_full_strength(run_folder, plan, phot
     tuned = Trainer(plan.fine_tuning(), photos, tmp_path, CPU, run_folder / "checkpoint.pt")
     old = load_checkpoint(run_folder / "checkpoint.pt", CPU)
     assert tuned.step == 0 and tuned.total_steps == old["total_steps"]
+    assert [run["steps"] for run in tuned.earlier] == [old["step"]]
     weight = "recover.head.weight"
     assert torch.equal(tuned.networks.state_dict()[weight], old["average"][weight])
     assert schedule(tuned.plan, 0.0)[0].psnr_db == plan.psnr_db
