@@ -125,11 +125,11 @@ TABLES = {"quality": quality, "fg_jpeg": fg_jpeg, "latency": latency, "alignment
 def redraw(text: str) -> str:
     """Put every table of :data:`TABLES` into a page that has its markers."""
     for name, draw in TABLES.items():
-        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        pattern = re.compile(rf"(<!-- table: {name} -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
         if not pattern.search(text):
             raise SystemExit(f"README.md has no markers for the table {name}")
         drawn = draw()
-        text = pattern.sub(lambda match, new=drawn: match[1] + new + match[2], text)
+        text = pattern.sub(lambda match, new=drawn: f"{match[1]}{new}\n{match[2]}", text)
     return text
 
 

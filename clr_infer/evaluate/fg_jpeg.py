@@ -1,5 +1,6 @@
 """How close FG-JPEG comes to libjpeg, quality by quality, beside the plain differentiable core."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +11,18 @@ from tqdm import tqdm
 
 from ..attacks.real import libjpeg
 from ..errors import OutputError, RuntimeUnavailable
-from ..weights import Weights
+from ..weights import SAFETENSORS, Weights
 from .metrics import psnr
 from .report import REPORT_JSON, REPORT_MARKDOWN, check_folder, gather_versions
 from .tables import table
 
-__all__ = ["SIMULATORS", "evaluate_fg_jpeg", "fg_jpeg_markdown", "write_fg_jpeg"]
+__all__ = [
+    "SIMULATORS",
+    "evaluate_fg_jpeg",
+    "fg_jpeg_digest",
+    "fg_jpeg_markdown",
+    "write_fg_jpeg",
+]
 
 SIMULATORS = ("FG-JPEG", "plain core, soft rounding", "plain core, straight-through")
 _QUALITIES = tuple(range(10, 100, 5))
@@ -25,6 +32,15 @@ _CASES = (
     *(("4:2:2", qf) for qf in _OTHER_QUALITIES),
     *(("4:4:4", qf) for qf in _OTHER_QUALITIES),
 )
+
+
+def fg_jpeg_digest(weights: Weights) -> str:
+    """The sha256 of FG-JPEG's own parameters: other networks may change without it."""
+    from safetensors.numpy import load, save
+
+    tensors = load(weights.read(SAFETENSORS))
+    own = {k: v for k, v in tensors.items() if k.startswith(("fg_jpeg.", "qf_predictor."))}
+    return hashlib.sha256(save(own)).hexdigest()
 
 
 def evaluate_fg_jpeg(
@@ -89,7 +105,7 @@ def evaluate_fg_jpeg(
     return {
         "kind": "fg_jpeg",
         "versions": gather_versions(),
-        "weights": weights.manifest["files"],
+        "parameters_sha256": fg_jpeg_digest(weights),
         "images": [name for name, _ in images],
         "rows": rows,
     }

@@ -27,6 +27,8 @@ _CODE_SIGMA = 2.4
 the two are the same filter."""
 
 _SCALE_WINDOW = 65
+_OUTLIER = 6.0
+"""Squared scores count as noise up to so many times their mean."""
 _PROFILE_FLOOR = 0.05
 _VARIANCE_FLOOR = (2.0, 9.0)
 _FINE = 8
@@ -120,8 +122,12 @@ class LocalizeNetwork(nn.Module):
         rows = at_edges[..., 1:] - at_edges[..., :-1]
         rows = rows / (rows.square().sum(-1, keepdim=True) + 1e-6).sqrt()
         scores = (rows @ bank) * allowed
-        # Deviations are taken from neighbouring scales: noise is not equally strong in all.
-        power = _over_scales(scores.square().sum(-1)) / _over_scales(allowed.sum(-1)[None])
+        # Deviations are taken from neighbouring scales: noise is not equally strong in all. The
+        # peak itself must not count, least of all where a scale has few offsets.
+        squares = scores.square()
+        mean = squares.sum((2, 3), keepdim=True) / allowed.sum()
+        squares = torch.minimum(squares, _OUTLIER * mean)
+        power = _over_scales(squares.sum(-1)) / _over_scales(allowed.sum(-1)[None])
         scores = scores / (power[..., None] + 1e-6).sqrt()
         # A profile far below the template's strength is no evidence, however well it correlates.
         strength = profiles.square().mean(-1)[..., None, None]

@@ -1,0 +1,55 @@
+"""The published numbers: each result file is whole, and the README's tables are drawn from them."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from clr_infer.evaluate.fg_jpeg import fg_jpeg_digest
+from clr_infer.weights import Weights
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+NEEDED = {
+    "kodak.json": {"format", "facts", "aggregates", "images", "crops", "cases"},
+    "fg_jpeg_kodak.json": {"kind", "versions", "parameters_sha256", "images", "rows"},
+    "end_to_end_cpu.json": {"kind", "commit", "environment", "import", "runtimes"},
+    "ablation_alignment.json": {"kind", "setting", "arms"},
+}
+
+
+def _load(name: str) -> dict:
+    return json.loads((RESULTS / name).read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", sorted(NEEDED))
+def test_result_files_are_whole(name):
+    assert set(_load(name)) >= NEEDED[name]
+
+
+def test_published_quality_is_that_of_the_shipped_weights():
+    shipped = Weights().manifest["files"]
+    assert _load("kodak.json")["facts"]["weights"]["files"] == shipped
+    assert _load("fg_jpeg_kodak.json")["parameters_sha256"] == fg_jpeg_digest(Weights())
+
+
+def test_published_quality_covers_kodak():
+    assert len(_load("kodak.json")["images"]) == 24
+    assert len(_load("fg_jpeg_kodak.json")["images"]) == 24
+
+
+def test_tables_are_drawn_from_the_result_files():
+    spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
+    report = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(report)
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert report.redraw(text) == text
+
+
+def test_pages_name_only_files_that_exist():
+    import re
+
+    for page in (ROOT / "README.md", ROOT / "docs" / "quality.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} names {target}"
