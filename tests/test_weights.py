@@ -61,8 +61,11 @@ def test_graphs_have_the_names_and_shapes_of_their_specs():
 def test_graphs_hold_no_traces_of_the_machine_they_were_made_on():
     weights = Weights()
     for name in SPECS:
-        content = weights.read(f"{name}.onnx")
-        assert b"site-packages" not in content and b".py" not in content
+        model = onnx.load_from_string(weights.read(f"{name}.onnx"))
+        for tensor in model.graph.initializer:
+            tensor.ClearField("raw_data")  # numbers can spell anything
+        words = model.SerializeToString()
+        assert b"site-packages" not in words and b".py" not in words and b"/root" not in words
 
 
 def test_both_runtimes_agree_on_a_real_photograph(coffee):
