@@ -29,19 +29,24 @@ BASE_TABLES = torch.tensor([_LUMA, _CHROMA], dtype=torch.float32)
 """The unscaled tables (quality factor 50), 2x8x8: luma, chroma."""
 
 
+def _floor(x: torch.Tensor) -> torch.Tensor:
+    """Round down, straight through."""
+    return x.floor() if not x.requires_grad else x + (x.floor() - x).detach()
+
+
 def quantisation_tables(qf: torch.Tensor, rounded: bool = True) -> torch.Tensor:
     """Scale the base tables to a quality factor, by the rule of the Independent JPEG Group.
 
     Args:
-        qf: quality factors, B, float, 1 to 100; may be fractional.
-        rounded: floor to the integers that libjpeg uses. ``False`` keeps the table a smooth
-            function of ``qf``, for gradients with respect to it.
+        qf: quality factors, B, floating, 1 to 100; may be fractional.
+        rounded: floor to the integers that libjpeg uses, straight through for gradients.
+            ``False`` makes the table a smooth function of ``qf``.
 
     Returns:
-        Tables Bx2x8x8, float32, at least 1 and at most 255: luma, chroma.
+        Tables Bx2x8x8, of the type of ``qf``, at least 1 and at most 255: luma, chroma.
     """
     scale = torch.where(qf < 50, 5000.0 / qf.clamp(min=1.0), 200.0 - 2.0 * qf)
     if rounded:  # libjpeg's percentage is an integer
-        scale = scale.floor()
-    tables = (BASE_TABLES.to(qf.device) * scale.view(-1, 1, 1, 1) + 50.0) / 100.0
-    return (tables.floor() if rounded else tables).clamp(1.0, 255.0)
+        scale = _floor(scale)
+    tables = (BASE_TABLES.to(qf) * scale.view(-1, 1, 1, 1) + 50.0) / 100.0
+    return (_floor(tables) if rounded else tables).clamp(1.0, 255.0)

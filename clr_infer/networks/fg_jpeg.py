@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from ..kernels.jpeg_tables import quantisation_tables
-from ..kernels.reference.jpeg import Coefficients, Subsampling, decode, encode
+from ..kernels.options import Subsampling
+from ..kernels.reference.float_codec import Coefficients, decode, encode
 from ..kernels.reference.quantize import round_half_away
 from .blocks import activate
 

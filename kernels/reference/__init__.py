@@ -2,15 +2,21 @@
 
 from .color import rgb_to_ycbcr, ycbcr_to_rgb
 from .dct import dct_blocks, idct_blocks
-from .jpeg import jpeg_simulate
-from .quantize import round_with, ste_round
+from .jpeg import jpeg_roundtrip, jpeg_simulate
+from .quantize import dequantise, quantise, round_with, ste_round
+from .subsample import downsample, upsample
 
 __all__ = [
     "dct_blocks",
+    "dequantise",
+    "downsample",
     "idct_blocks",
+    "jpeg_roundtrip",
     "jpeg_simulate",
+    "quantise",
     "rgb_to_ycbcr",
     "round_with",
     "ste_round",
+    "upsample",
     "ycbcr_to_rgb",
 ]

@@ -3,6 +3,9 @@
 Y  =  0.299 R + 0.587 G + 0.114 B
 Cb = -0.168736 R - 0.331264 G + 0.5 B + 128
 Cr =  0.5 R - 0.418688 G - 0.081312 B + 128
+
+Integer tensors go through the 16-bit fixed-point arithmetic of libjpeg-turbo, floating ones
+through the matrix.
 """
 
 import torch
@@ -15,15 +18,36 @@ RGB_TO_YCBCR = torch.tensor(
 YCBCR_TO_RGB = torch.tensor(
     [[1.0, 0.0, 1.402], [1.0, -0.344136286, -0.714136286], [1.0, 1.772, 0.0]]
 )
+_HALF = 1 << 15
+_CENTRE = (128 << 16) + _HALF - 1  # libjpeg rounds halves of chroma down
 
 
 def rgb_to_ycbcr(rgb: torch.Tensor) -> torch.Tensor:
-    """Convert RGB, Bx3xHxW on the 0-255 scale, to YCbCr on the same scale (chroma around 128)."""
+    """Convert RGB to YCbCr, both Bx3xHxW on the 0-255 scale, chroma around 128.
+
+    Integers in (uint8 or int32): int32 out, equal to libjpeg-turbo's.
+    """
+    if not rgb.is_floating_point():
+        r, g, b = rgb.int().unbind(1)
+        y = (19595 * r + 38470 * g + 7471 * b + _HALF) >> 16
+        cb = (-11059 * r - 21709 * g + 32768 * b + _CENTRE) >> 16
+        cr = (32768 * r - 27439 * g - 5329 * b + _CENTRE) >> 16
+        return torch.stack((y, cb, cr), 1)
     ycbcr = torch.einsum("ij,bjhw->bihw", RGB_TO_YCBCR.to(rgb), rgb)
     return ycbcr + ycbcr.new_tensor([0.0, 128.0, 128.0]).view(1, 3, 1, 1)
 
 
 def ycbcr_to_rgb(ycbcr: torch.Tensor) -> torch.Tensor:
-    """Convert YCbCr, Bx3xHxW on the 0-255 scale, to RGB on the same scale; nothing is clipped."""
+    """Convert YCbCr to RGB, both Bx3xHxW on the 0-255 scale; nothing is clipped.
+
+    Integers in (uint8 or int32): int32 out, equal to libjpeg-turbo's before it clips.
+    """
+    if not ycbcr.is_floating_point():
+        y, cb, cr = ycbcr.int().unbind(1)
+        cb, cr = cb - 128, cr - 128
+        r = y + ((91881 * cr + _HALF) >> 16)
+        g = y + ((-22554 * cb - 46802 * cr + _HALF) >> 16)
+        b = y + ((116130 * cb + _HALF) >> 16)
+        return torch.stack((r, g, b), 1)
     centred = ycbcr - ycbcr.new_tensor([0.0, 128.0, 128.0]).view(1, 3, 1, 1)
     return torch.einsum("ij,bjhw->bihw", YCBCR_TO_RGB.to(ycbcr), centred)

@@ -1,12 +1,16 @@
-"""8x8 orthonormal DCT-II of the blocks of a plane, and its inverse (DCT-III).
+"""8x8 orthonormal DCT-II of blocks, and its inverse (DCT-III).
 
 C[u, v] = sum_xy D[u, x] P[x, y] D[v, y],   D[0, x] = sqrt(1/8),
 D[u, x] = 1/2 cos((2 x + 1) u pi / 16)
+
+Integer tensors go through the fixed-point transform of libjpeg-turbo, see :mod:`.islow`.
 """
 
 import math
 
 import torch
+
+from .islow import dct_islow, idct_islow
 
 __all__ = ["DCT_MATRIX", "blocks_to_plane", "dct_blocks", "idct_blocks", "plane_to_blocks"]
 
@@ -35,12 +39,25 @@ def blocks_to_plane(blocks: torch.Tensor) -> torch.Tensor:
 
 
 def dct_blocks(blocks: torch.Tensor) -> torch.Tensor:
-    """Transform blocks of samples, ...x8x8, into coefficients of the same shape."""
+    """Transform blocks of samples, ...x8x8, into coefficients of the same shape.
+
+    Integers in (level-shifted samples): int32 coefficients in eighths out, equal to libjpeg's.
+    """
+    if not blocks.is_floating_point():
+        first = blocks.int().movedim((-2, -1), (0, 1)).contiguous()
+        return dct_islow(first).movedim((0, 1), (-2, -1))
     matrix = DCT_MATRIX.to(blocks)
     return matrix @ blocks @ matrix.T
 
 
 def idct_blocks(coefficients: torch.Tensor) -> torch.Tensor:
-    """Transform coefficients, ...x8x8, back into blocks of samples."""
+    """Transform coefficients, ...x8x8, back into blocks of samples.
+
+    Integers in (dequantised coefficients, in whole units): int32 samples out, equal to libjpeg's
+    before it adds 128 and clips.
+    """
+    if not coefficients.is_floating_point():
+        first = coefficients.int().movedim((-2, -1), (0, 1)).contiguous()
+        return idct_islow(first).movedim((0, 1), (-2, -1))
     matrix = DCT_MATRIX.to(coefficients)
     return matrix.T @ coefficients @ matrix

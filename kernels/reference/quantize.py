@@ -7,15 +7,22 @@ Halves go away from zero, as in libjpeg.
 - ``soft``: round(x) + (x - round(x))^3, gradient 3 (x - round(x))^2 (Shin and Song,
   "JPEG-resistant adversarial images", 2017).
 - ``noise``: x plus uniform noise of one step, as in learned compression (Balle et al. 2017).
-"""
 
-from typing import Literal
+Integer tensors are quantised with the exact integer division of libjpeg.
+"""
 
 import torch
 
-__all__ = ["Rounding", "round_half_away", "round_with", "ste_floor", "ste_round"]
+from ..options import ROUNDINGS, Rounding
 
-Rounding = Literal["hard", "ste", "soft", "noise"]
+__all__ = [
+    "dequantise",
+    "quantise",
+    "round_half_away",
+    "round_with",
+    "ste_floor",
+    "ste_round",
+]
 
 
 def ste_round(x: torch.Tensor) -> torch.Tensor:
@@ -33,8 +40,15 @@ def round_half_away(x: torch.Tensor) -> torch.Tensor:
     return (x.abs() + 0.5).floor() * x.sign()
 
 
-def round_with(x: torch.Tensor, rounding: Rounding) -> torch.Tensor:
+def round_with(
+    x: torch.Tensor, rounding: Rounding, noise: torch.Tensor | None = None
+) -> torch.Tensor:
     """Round ``x`` (any shape) with the named surrogate.
+
+    Args:
+        x: values in units of one step.
+        rounding: the surrogate.
+        noise: for ``"noise"``, uniform in [0, 1), of the shape of ``x``; drawn when not given.
 
     Raises:
         ValueError: the surrogate is unknown.
@@ -47,5 +61,30 @@ def round_with(x: torch.Tensor, rounding: Rounding) -> torch.Tensor:
         nearest = round_half_away(x).detach()
         return nearest + (x - nearest) ** 3
     if rounding == "noise":
-        return x + torch.rand_like(x) - 0.5
-    raise ValueError(f"rounding must be hard, ste, soft or noise, not {rounding!r}")
+        return x + (torch.rand_like(x) if noise is None else noise) - 0.5
+    raise ValueError(f"rounding must be one of {list(ROUNDINGS)}, not {rounding!r}")
+
+
+def quantise(
+    coefficients: torch.Tensor, table: torch.Tensor, rounding: Rounding = "ste"
+) -> torch.Tensor:
+    """Divide coefficients by their steps and round.
+
+    Args:
+        coefficients: ...x8x8, floating in whole units, or int32 in eighths.
+        table: steps, broadcastable to ``coefficients``; whole numbers for integer coefficients.
+        rounding: the surrogate, for floating coefficients.
+
+    Returns:
+        Levels of the shape and type of ``coefficients``.
+    """
+    if coefficients.is_floating_point():
+        return round_with(coefficients / table, rounding)
+    step = 8 * table.int()
+    level = torch.div(coefficients.abs() + (step >> 1), step, rounding_mode="floor")
+    return level * coefficients.sign()
+
+
+def dequantise(levels: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Multiply levels by their steps: coefficients in whole units, of the type of ``levels``."""
+    return levels * table.to(levels.dtype)

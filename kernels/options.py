@@ -1,0 +1,38 @@
+"""The choices that the JPEG operations offer, by name."""
+
+from typing import Literal
+
+__all__ = [
+    "ROUNDINGS",
+    "SUBSAMPLING_FACTORS",
+    "Rounding",
+    "Subsampling",
+    "Upsampling",
+    "padded_size",
+    "upsampling_of",
+]
+
+Rounding = Literal["hard", "ste", "soft", "noise"]
+ROUNDINGS: tuple[str, ...] = ("hard", "ste", "soft", "noise")
+
+Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
+SUBSAMPLING_FACTORS: dict[str, tuple[int, int]] = {
+    "4:4:4": (1, 1),
+    "4:2:2": (1, 2),
+    "4:2:0": (2, 2),
+}
+"""Vertical and horizontal chroma decimation of each subsampling."""
+
+Upsampling = Literal["triangle", "replicate"]
+
+
+def padded_size(height: int, width: int, subsampling: Subsampling) -> tuple[int, int]:
+    """Round a size up to whole MCUs."""
+    down_y, down_x = SUBSAMPLING_FACTORS[subsampling]
+    return -(-height // (8 * down_y)) * 8 * down_y, -(-width // (8 * down_x)) * 8 * down_x
+
+
+def upsampling_of(width: int, subsampling: Subsampling) -> Upsampling:
+    """The upsampling that libjpeg-turbo chooses: it repeats samples if a row has only two."""
+    down_x = SUBSAMPLING_FACTORS[subsampling][1]
+    return "replicate" if -(-width // down_x) <= 2 else "triangle"
