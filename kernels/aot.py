@@ -23,7 +23,7 @@ __all__ = ["ARCHS", "KERNEL_MODULES", "Launch", "compile_report", "registry", "r
 ARCHS = (80, 90)
 """Compute capabilities that every kernel is compiled for: A100, and H100 or H200."""
 
-KERNEL_MODULES: tuple[str, ...] = ()
+KERNEL_MODULES = ("codec", "subsample")
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,14 @@ class Launch:
             pointer to uint8, ``"*fp32"``, ``"i32"``, ``"fp32"``.
         constants: value of each ``tl.constexpr``.
         options: of the compiler, as in the launch: ``num_warps``, ``enable_fp_fusion``.
+        multiples_of_16: integer arguments that are, in the usual launch, multiples of 16.
     """
 
     kernel: Any
     types: dict[str, str]
     constants: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    multiples_of_16: tuple[str, ...] = ()
 
 
 def registry() -> dict[str, Launch]:
@@ -118,7 +120,7 @@ def _compile(launch: Launch, arch: int) -> tuple[bytes, int, int]:
         attrs={
             (index,): [["tt.divisibility", 16]]
             for index, name in enumerate(names)
-            if launch.types.get(name, "").startswith("*")
+            if launch.types.get(name, "").startswith("*") or name in launch.multiples_of_16
         },
     )
     made = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=launch.options)

@@ -7,7 +7,7 @@ everywhere; :func:`clr_infer.kernels.dispatch.resolve` keeps what is missing fro
 
 try:
     import triton.language as tl
-    from triton import jit
+    from triton import constexpr_function, jit
 except ImportError:
     tl = None
 
@@ -15,8 +15,10 @@ except ImportError:
         """Leave a kernel as it is written: nothing here can compile it."""
         return function
 
+    constexpr_function = jit
 
-__all__ = ["HAS_TRITON", "jit", "tl"]
+
+__all__ = ["HAS_TRITON", "constexpr_function", "jit", "tl"]
 
 HAS_TRITON = tl is not None
 """Whether Triton kernels can be compiled or interpreted here."""

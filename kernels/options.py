@@ -27,9 +27,9 @@ Upsampling = Literal["triangle", "replicate"]
 
 
 def padded_size(height: int, width: int, subsampling: Subsampling) -> tuple[int, int]:
-    """Round a size up to whole MCUs."""
-    down_y, down_x = SUBSAMPLING_FACTORS[subsampling]
-    return -(-height // (8 * down_y)) * 8 * down_y, -(-width // (8 * down_x)) * 8 * down_x
+    """Round a size up to whole MCUs, and the width to pairs of blocks, which kernels load."""
+    rows = 8 * SUBSAMPLING_FACTORS[subsampling][0]
+    return -(-height // rows) * rows, -(-width // 16) * 16
 
 
 def upsampling_of(width: int, subsampling: Subsampling) -> Upsampling:

@@ -14,7 +14,7 @@ through, for as long as the rounding of the coefficients allows:
 
 import torch
 
-from ..checks import check_pixels, check_simulate, tables_for
+from ..jpeg_checks import check_pixels, check_simulate, tables_for
 from ..options import (
     SUBSAMPLING_FACTORS,
     Rounding,
@@ -213,8 +213,10 @@ def jpeg_simulate(
     check_simulate(images, subsampling, rounding)
     tables = tables_for(images, qf, tables)
     work = images.to(tables.dtype)
+    if rounding != "soft":
+        tables = tables.detach()
     if rounding in ("hard", "ste"):
-        tables = tables.detach().round()
+        tables = tables.round()
     needs_grad = torch.is_grad_enabled() and images.requires_grad
     if rounding == "hard" or (rounding == "ste" and not needs_grad):
         pixels = (work.detach() * 255.0).clamp(0.0, 255.0).round().int()
