@@ -34,7 +34,7 @@ def _resize_8bit(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 def preprocess(images: torch.Tensor, size: int) -> torch.Tensor:
     """Stretch images to the frame, see :func:`clr_infer.kernels.preprocess`."""
-    return _resize_8bit(images, size, size).movedim(-1, -3).float() / 255.0
+    return _resize_8bit(images, size, size).movedim(-1, -3).contiguous().float() / 255.0
 
 
 def _ramp(
