@@ -2,7 +2,7 @@ PYTHON ?= python3
 IMAGE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-gpu lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -12,6 +12,9 @@ demo: .venv-demo/ready ## protect, crop, compress, locate and recover a photogra
 
 test: .venv/ready lint ## lint, type checks and all tests
 	.venv/bin/python -m pytest -q
+
+test-gpu: .venv/ready ## kernels compiled and run on a CUDA device
+	.venv/bin/python -m pytest -q -m gpu
 
 lint: .venv/ready ## ruff and mypy
 	.venv/bin/ruff check .

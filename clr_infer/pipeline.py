@@ -3,14 +3,13 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .composite import composite
 from .errors import ImageError, InputError
 from .geometry import Box, canvas_size, crop_mask, placed_box
-from .preprocess import check_pixels, to_frame
-from .residual import merge_residual, residual_psnr_db
+from .preprocess import check_pixels
 from .results import Located, Protected, Recovered
 from .runtimes.base import Runtime
 from .settings import Settings
@@ -35,10 +34,6 @@ class _Stopwatch:
         self.timings_ms[name] = round(self.timings_ms.get(name, 0.0) + spent, 3)
 
 
-def _frames(images: Sequence[np.ndarray], size: int) -> np.ndarray:
-    return np.stack([to_frame(image, size) for image in images])
-
-
 def protect(
     runtime: Runtime, images: Sequence[object], psnr_db: float, settings: Settings
 ) -> list[Protected]:
@@ -53,37 +48,48 @@ def protect(
         raise InputError(f"strength must be a PSNR between {low:g} and {high:g} dB, not {psnr_db}")
     if not images:
         return []
-    clock = _Stopwatch(len(images))
+    pixels, clock = runtime.pixels, _Stopwatch(len(images))
     with clock.stage("preprocess"):
-        originals = [check_pixels(image, settings) for image in images]
-        frames = _frames(originals, runtime.size)
+        originals = [pixels.upload(check_pixels(image, settings)) for image in images]
+        frames = pixels.preprocess(originals, runtime.size)
     with clock.stage("protect"):
         residuals = runtime.run("protect", {"image": frames})["residual"]
     with clock.stage("merge"):
         merged = [
-            merge_residual(o, r, residual_psnr_db(r) + psnr_db - runtime.psnr_db)
+            pixels.residual_merge(o, r, pixels.residual_psnr_db(r) + psnr_db - runtime.psnr_db)
             for o, r in zip(originals, residuals, strict=True)
         ]
     return [Protected(image, psnr, dict(clock.timings_ms)) for image, psnr in merged]
 
 
+class _Localized(NamedTuple):
+    """Uploaded images, their frames and boxes where the runtime keeps them, and the verdicts."""
+
+    received: list[Any]
+    frames: Any
+    boxes: Any
+    located: list[Located]
+
+
 def _localize(
-    runtime: Runtime, received: list[np.ndarray], settings: Settings, clock: _Stopwatch
-) -> tuple[np.ndarray, np.ndarray, list[Located]]:
+    runtime: Runtime, images: Sequence[object], settings: Settings, clock: _Stopwatch
+) -> _Localized:
+    pixels = runtime.pixels
     with clock.stage("preprocess"):
-        frames = _frames(received, runtime.size)
+        received = [pixels.upload(check_pixels(image, settings)) for image in images]
+        frames = pixels.preprocess(received, runtime.size)
     with clock.stage("localize"):
         found = runtime.run("localize", {"received": frames})
+        boxes = pixels.download(found["crop_box"])
+        confidences = pixels.download(found["confidence"])
     located = [
         _verdict(image, box, float(confidence), settings)
-        for image, box, confidence in zip(
-            received, found["crop_box"], found["confidence"], strict=True
-        )
+        for image, box, confidence in zip(received, boxes, confidences, strict=True)
     ]
-    return frames, found["crop_box"], located
+    return _Localized(received, frames, found["crop_box"], located)
 
 
-def _verdict(image: np.ndarray, box: np.ndarray, confidence: float, settings: Settings) -> Located:
+def _verdict(image: Any, box: np.ndarray, confidence: float, settings: Settings) -> Located:
     height, width = image.shape[:2]
     if confidence < settings.threshold:
         return Located(False, confidence, None, None, None, None)
@@ -108,9 +114,8 @@ def locate(runtime: Runtime, images: Sequence[object], settings: Settings) -> li
     if not images:
         return []
     clock = _Stopwatch(len(images))
-    received = [check_pixels(image, settings) for image in images]
-    _, _, located = _localize(runtime, received, settings, clock)
-    return [_timed(one, clock) for one in located]
+    found = _localize(runtime, images, settings, clock)
+    return [_timed(one, clock) for one in found.located]
 
 
 def recover(runtime: Runtime, images: Sequence[object], settings: Settings) -> list[Recovered]:
@@ -122,8 +127,7 @@ def recover(runtime: Runtime, images: Sequence[object], settings: Settings) -> l
     if not images:
         return []
     clock = _Stopwatch(len(images))
-    received = [check_pixels(image, settings) for image in images]
-    frames, boxes, located = _localize(runtime, received, settings, clock)
+    received, frames, boxes, located = _localize(runtime, images, settings, clock)
     which = [i for i, one in enumerate(located) if one.protected]
     recovered: dict[int, np.ndarray] = {}
     if which:
@@ -136,7 +140,9 @@ def recover(runtime: Runtime, images: Sequence[object], settings: Settings) -> l
             for index, frame in zip(which, originals, strict=True):
                 box = located[index].crop_box
                 assert box is not None
-                recovered[index] = composite(received[index], frame, box, settings.feather_px)
+                recovered[index] = runtime.pixels.composite(
+                    received[index], frame, box, settings.feather_px
+                )
     return [
         Recovered(recovered.get(i), _timed(one, clock), dict(clock.timings_ms))
         for i, one in enumerate(located)

@@ -4,8 +4,7 @@ ONNX names and axes, runtime checks and, later, server configurations are all ma
 """
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from .errors import InputError
 
@@ -80,8 +79,8 @@ PIPELINE_NETWORKS = (PROTECT, ALIGN, LOCALIZE, RECOVER)
 SPECS = {spec.name: spec for spec in (*PIPELINE_NETWORKS, FG_JPEG)}
 
 
-def check_inputs(spec: NetworkSpec, size: int, tensors: dict[str, np.ndarray]) -> None:
-    """Hold the inputs of a network against its spec.
+def check_inputs(spec: NetworkSpec, size: int, tensors: dict[str, Any]) -> None:
+    """Hold the inputs of a network, arrays of numpy or torch, against its spec.
 
     Raises:
         InputError: a tensor is missing, unknown, or of the wrong type, shape or batch.
@@ -91,11 +90,12 @@ def check_inputs(spec: NetworkSpec, size: int, tensors: dict[str, np.ndarray]) -
     batches = set()
     for tensor in spec.inputs:
         value = tensors[tensor.name]
-        if value.dtype != np.float32:
+        shape = tuple(value.shape)
+        if str(value.dtype).removeprefix("torch.") != "float32":
             raise InputError(f"{spec.name}.{tensor.name} must be float32, not {value.dtype}")
-        if value.shape[1:] != tensor.dims(size) or not value.ndim or value.shape[0] == 0:
+        if shape[1:] != tensor.dims(size) or not shape or shape[0] == 0:
             expected = ("batch", *tensor.dims(size))
-            raise InputError(f"{spec.name}.{tensor.name} must be {expected}, not {value.shape}")
-        batches.add(value.shape[0])
+            raise InputError(f"{spec.name}.{tensor.name} must be {expected}, not {shape}")
+        batches.add(shape[0])
     if len(batches) != 1:
         raise InputError(f"the inputs of {spec.name} have different batch sizes: {sorted(batches)}")

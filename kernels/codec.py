@@ -313,17 +313,14 @@ def _launch(kernel: Any, pixels: str, planes: str = "", **constants: Any) -> Lau
 
 def _launches() -> dict[str, Launch]:
     """The kernels as uint8 and fp32 images take them."""
-    h2v2, h2v1 = {"DY": 2, "DX": 2}, {"DY": 1, "DX": 2}
+    h2v2 = {"DY": 2, "DX": 2}
     exact = {"ROUNDING": "exact", "WIDE_OUT": 8}
     soft = {"ROUNDING": "soft", "WIDE_OUT": 4}
-    noise = {"ROUNDING": "noise", "MARK": True}
     return {
         "codec_420_u8": _launch(codec_kernel, "*u8", "*u8", **exact, **h2v2),
-        "codec_422_u8": _launch(codec_kernel, "*u8", "*u8", **exact, **h2v1),
         "codec_420_fp32": _launch(codec_kernel, "*fp32", "*i16", **exact, **h2v2),
         "codec_420_soft": _launch(codec_kernel, "*fp32", "*fp32", **soft, **h2v2),
         "codec_444_u8": _launch(codec_rgb_kernel, "*u8", ROUNDING="exact", MARK=False),
-        "codec_444_noise": _launch(codec_rgb_kernel, "*fp32", **noise),
         "codec_backward_420": _launch(codec_backward_kernel, "*fp32", "*fp32", TABLES=True, **h2v2),
     }
 

@@ -7,14 +7,9 @@ twin in plain PyTorch, with the formulas, is :mod:`.reference.color`.
 from __future__ import annotations
 
 from .language import jit, tl
+from .rounding import round_half_even
 
 __all__ = ["chroma_of", "clip", "from_level", "luma_of", "mark", "rgb_of", "to_pixel"]
-
-
-@jit
-def _round_even(x):
-    """Round fp32 of less than 2^22 to the nearest whole number, halves to even."""
-    return (x + 12582912.0) - 12582912.0
 
 
 @jit
@@ -24,7 +19,7 @@ def to_pixel(x):
         return x.to(tl.int32)
     else:
         scaled = tl.minimum(tl.maximum(x.to(tl.float32) * 255.0, 0.0), 255.0)
-        return _round_even(scaled).to(tl.int32)
+        return round_half_even(scaled).to(tl.int32)
 
 
 @jit

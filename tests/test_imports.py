@@ -16,7 +16,15 @@ ALLOWED = {
     "kernels": {"kernels"},
     "networks": {"networks", "kernels", "errors", "weights"},
     "attacks": {"attacks", "kernels", "geometry", "errors"},
-    "runtimes": {"runtimes", "specs", "errors", "weights", "networks"},
+    "runtimes": {
+        "runtimes",
+        "specs",
+        "errors",
+        "weights",
+        "networks",
+        "pixels",
+        "device_pixels",
+    },
     "export": {"export", "specs", "errors", "weights"},
 }
 WITHOUT_TORCH = ["clr_infer", "clr_infer.session", "clr_infer.cli", "clr_infer.demo"]

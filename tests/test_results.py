@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from clr_infer.kernels.aot import ARCHS, registry
 
 from clr_infer.evaluate.fg_jpeg import fg_jpeg_digest
 from clr_infer.weights import Weights
@@ -16,6 +17,7 @@ NEEDED = {
     "fg_jpeg_kodak.json": {"kind", "versions", "parameters_sha256", "images", "rows"},
     "end_to_end_cpu.json": {"kind", "commit", "environment", "import", "runtimes"},
     "ablation_alignment.json": {"kind", "setting", "arms"},
+    "kernels_aot.json": {"kind", "commit", "environment", "kernels"},
 }
 
 
@@ -37,6 +39,17 @@ def test_published_quality_is_that_of_the_shipped_weights():
 def test_published_quality_covers_kodak():
     assert len(_load("kodak.json")["images"]) == 24
     assert len(_load("fg_jpeg_kodak.json")["images"]) == 24
+
+
+def test_published_kernels_are_those_of_the_package():
+    rows = {row["name"]: row for row in _load("kernels_aot.json")["kernels"]}
+    launches = registry()
+    assert set(rows) == set(launches)
+    for name, launch in launches.items():
+        row = rows[name]
+        assert row["types"] == launch.types
+        assert row["constants"] == launch.constants and row["options"] == launch.options
+        assert all(row["archs"][f"sm_{arch}"]["spills"] == 0 for arch in ARCHS)
 
 
 def test_tables_are_drawn_from_the_result_files():

@@ -4,51 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..kernels import place
 from .blocks import CELL, HighPass, ResidualBlock, activate
 
-__all__ = ["RecoverNetwork", "extend", "place"]
-
-
-def _resample_matrix(start: torch.Tensor, stop: torch.Tensor, size: int) -> torch.Tensor:
-    """Weights that resample a row of ``size`` samples into its span of a frame, BxSxS.
-
-    A triangle filter as wide as one frame pixel, the antialiased bilinear of image libraries.
-    Row n of the result holds the weights of the received samples in frame pixel n; its edges
-    are replicated outside the span.
-    """
-    index = torch.arange(size, dtype=torch.float32, device=start.device)
-    extent = (stop - start).clamp(min=1e-3).view(-1, 1)
-    position = ((index + 0.5) / size - start.view(-1, 1)) / extent * size - 0.5
-    position = position.clamp(0.0, size - 1.0)
-    reach = (1.0 / extent).clamp(min=1.0)[..., None]
-    weights = (1.0 - (position[..., None] - index).abs() / reach).clamp(min=0.0)
-    return weights / weights.sum(-1, keepdim=True)
-
-
-def _coverage(start: torch.Tensor, stop: torch.Tensor, size: int) -> torch.Tensor:
-    """1 where a frame pixel's centre lies in the span, BxS."""
-    centre = (torch.arange(size, dtype=torch.float32, device=start.device) + 0.5) / size
-    return ((centre >= start.view(-1, 1)) & (centre <= stop.view(-1, 1))).float()
-
-
-def place(received: torch.Tensor, crop_box: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put a received image back into the frame that it was cut from.
-
-    Args:
-        received: Bx3xSxS, stretched to the full frame.
-        crop_box: Bx4, (x0, y0, x1, y1) in fractions of the original frame.
-
-    Returns:
-        The canvas Bx3xSxS, with the crop's edges replicated outside it, and the crop mask
-        Bx1xSxS, 1 where the received image shows the original.
-    """
-    size = received.shape[-1]
-    x0, y0, x1, y1 = crop_box.float().unbind(1)
-    rows = _resample_matrix(y0, y1, size)[:, None]
-    cols = _resample_matrix(x0, x1, size)[:, None]
-    canvas = rows @ received @ cols.transpose(2, 3)
-    mask = _coverage(y0, y1, size)[:, None, :, None] * _coverage(x0, x1, size)[:, None, None, :]
-    return canvas, mask
+__all__ = ["RecoverNetwork", "extend"]
 
 
 class _Fold(nn.Module):
@@ -135,7 +94,7 @@ class RecoverNetwork(nn.Module):
                 guess.weight.zero_()
 
     def read(self, canvas: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Recover the frame from a placed image and its crop mask, see :func:`place`.
+        """Recover the frame from a placed image and its crop mask, see :func:`~.kernels.place`.
 
         Returns:
             The recovered frame, Bx3xSxS, and the thumbnail it grew from, Bx3x(S/8)x(S/8).

@@ -1,12 +1,13 @@
 """What every runtime does: run a network on named tensors."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
+from ..pixels import Pixels
 
 __all__ = ["Runtime", "Tensors"]
 
-Tensors = dict[str, np.ndarray]
+Tensors = dict[str, Any]
+"""Arrays by name: of numpy, or of the kind that the runtime's ``pixels`` make."""
 
 
 class Runtime(Protocol):
@@ -16,14 +17,18 @@ class Runtime(Protocol):
         name: how it is chosen, ``load(runtime=name)``.
         size: side of the networks' frame in pixels.
         psnr_db: strength that the protect network gives a residual.
+        pixels: the pipeline's operations on pixels, where the runtime keeps its arrays.
     """
 
     name: str
     size: int
     psnr_db: float
+    pixels: Pixels
 
     def run(self, network: str, tensors: Tensors) -> Tensors:
         """Run a network of :data:`clr_infer.specs.SPECS` on a batch.
+
+        Arrays come back as they were given: numpy for numpy.
 
         Raises:
             InputError: the tensors do not fit the network's spec.

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 
 from ..errors import RuntimeUnavailable, WeightsError
+from ..pixels import HostPixels, Pixels
 from ..specs import SPECS, check_inputs
 from ..weights import Weights
 from .base import Tensors
@@ -21,6 +22,7 @@ class OnnxRuntimeCpu:
     """
 
     name = "onnxruntime"
+    pixels: Pixels = HostPixels()
 
     def __init__(self, weights: Weights, threads: int | None = None) -> None:
         try:

@@ -3,6 +3,7 @@
 import threading
 
 from ..errors import RuntimeUnavailable
+from ..pixels import HostPixels, Pixels
 from ..specs import SPECS, check_inputs
 from ..weights import Weights
 from .base import Tensors
@@ -12,6 +13,8 @@ __all__ = ["TorchEager"]
 
 class TorchEager:
     """Runs the networks as PyTorch modules.
+
+    On a GPU the pipeline's tensors stay there from upload to result.
 
     Args:
         weights: where the safetensors file is.
@@ -24,6 +27,7 @@ class TorchEager:
         try:
             import torch
 
+            from ..device_pixels import DevicePixels
             from ..networks.served import load_served
         except ImportError as error:
             raise RuntimeUnavailable(
@@ -32,6 +36,8 @@ class TorchEager:
         self._torch = torch
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.size, self.psnr_db = weights.size, weights.psnr_db
+        on_host = torch.device(self.device).type == "cpu"
+        self.pixels: Pixels = HostPixels() if on_host else DevicePixels(self.device)
         self._networks = load_served(weights, self.device)
         self._lock = threading.Lock()
 
@@ -39,9 +45,12 @@ class TorchEager:
         """Run a network on a batch, see :class:`.base.Runtime`."""
         spec = SPECS[network]
         check_inputs(spec, self.size, tensors)
-        inputs = [self._torch.from_numpy(tensors[t.name]).to(self.device) for t in spec.inputs]
+        given = [tensors[t.name] for t in spec.inputs]
+        inputs = [self._torch.as_tensor(v, device=self.device).contiguous() for v in given]
         with self._lock, self._torch.inference_mode():
             outputs = self._networks[network](*inputs)
         if not isinstance(outputs, tuple):
             outputs = (outputs,)
-        return {t.name: o.cpu().numpy() for t, o in zip(spec.outputs, outputs, strict=True)}
+        if not all(isinstance(value, self._torch.Tensor) for value in given):
+            outputs = tuple(output.cpu().numpy() for output in outputs)
+        return {t.name: o for t, o in zip(spec.outputs, outputs, strict=True)}

@@ -10,8 +10,8 @@ from ..attacks import simulate
 from ..attacks.curriculum import Attack, draw_attack
 from ..attacks.simulate import JpegModel, quantise, resize
 from ..geometry import Box, box_to_pixels
+from ..kernels.reference import place
 from ..networks import Networks
-from ..networks.recover import place
 from .data import Photos
 
 __all__ = ["Stage", "attack_one", "forward_pass", "merge_residual"]

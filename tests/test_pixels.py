@@ -1,0 +1,88 @@
+"""The pipeline on a device's tensors gives what it gives on the host."""
+
+import numpy as np
+import pytest
+import torch
+
+import clr_infer
+from clr_infer.device_pixels import DevicePixels
+from clr_infer.geometry import Box, box_to_pixels
+from clr_infer.pixels import HostPixels
+from clr_infer.runtimes.torch_eager import TorchEager
+from clr_infer.settings import DEFAULT_SETTINGS
+from clr_infer.weights import Weights
+
+BOX = Box(0.10, 0.05, 0.85, 0.80)
+FLIPS_MAX = 1e-4  # share of values whose exact sum lies so near a half that its rounding differs
+
+
+def _session(device: str, pixels) -> clr_infer.Session:
+    runtime = TorchEager(Weights(), device)
+    runtime.pixels = pixels
+    return clr_infer.Session(runtime, Weights(), DEFAULT_SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def host():
+    return _session("cpu", HostPixels())
+
+
+@pytest.fixture(scope="module")
+def device():
+    return _session("cpu", DevicePixels("cpu", "torch"))
+
+
+def _fragment(image: np.ndarray) -> np.ndarray:
+    x0, y0, x1, y1 = box_to_pixels(BOX, image.shape[1], image.shape[0])
+    return image[y0:y1, x0:x1]
+
+
+def _assert_merged(ours, theirs) -> None:
+    difference = np.abs(ours.image.astype(int) - theirs.image)
+    assert difference.max() <= 1 and (difference > 0).mean() <= FLIPS_MAX
+    assert ours.psnr_db == pytest.approx(theirs.psnr_db, abs=1e-3)
+
+
+def test_protect_crop_recover_is_the_same_on_a_device(host, device, coffee, rocket):
+    images = [coffee, rocket]
+    expected = host.protect_batch(images)
+    for ours, theirs in zip(device.protect_batch(images), expected, strict=True):
+        _assert_merged(ours, theirs)
+    received = [_fragment(one.image) for one in expected] + [_fragment(coffee)]
+    results = device.recover_batch(received), host.recover_batch(received)
+    for ours, theirs in zip(*results, strict=True):
+        assert ours.located.as_dict() == theirs.located.as_dict()
+        assert set(ours.timings_ms) == set(theirs.timings_ms)
+        if theirs.image is None:
+            assert ours.image is None
+        else:
+            assert np.array_equal(ours.image, theirs.image)
+            assert np.array_equal(ours.located.mask, theirs.located.mask)
+    assert device.locate(received[0]).as_dict() == host.locate(received[0]).as_dict()
+
+
+def test_frames_of_both_are_equal(coffee):
+    on_device = DevicePixels("cpu", "torch")
+    ours = on_device.preprocess([on_device.upload(coffee)], 512)
+    assert np.array_equal(on_device.download(ours), HostPixels().preprocess([coffee], 512))
+
+
+def test_the_torch_runtime_returns_what_it_was_given(device):
+    frames = np.random.default_rng(0).random((1, 3, 512, 512), np.float32)
+    by_numpy = device.runtime.run("align", {"received": frames})["aligned"]
+    by_torch = device.runtime.run("align", {"received": torch.from_numpy(frames)})["aligned"]
+    assert isinstance(by_numpy, np.ndarray) and isinstance(by_torch, torch.Tensor)
+    assert np.array_equal(by_numpy, by_torch.numpy())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_session_keeps_tensors_on_the_gpu(host, coffee):
+    session = clr_infer.load("torch")
+    assert isinstance(session.runtime.pixels, DevicePixels)
+    ours, theirs = session.protect(coffee), host.protect(coffee)
+    assert np.abs(ours.image.astype(int) - theirs.image).max() <= 1
+    recovered = session.recover(_fragment(theirs.image))
+    expected = host.recover(_fragment(theirs.image))
+    np.testing.assert_allclose(recovered.located.crop_box, expected.located.crop_box, atol=1e-3)
+    assert np.abs(recovered.image.astype(int) - expected.image).mean() < 0.5
