@@ -59,6 +59,24 @@ print(json.dumps([compile_report(kernel, 90), compile_report(starved, 90)]))
     assert starved["spills"] > 0 and starved["stack_bytes"] > 0
 
 
+def test_kernels_compile_where_every_size_is_one():
+    """Triton makes constants of arguments that are 1: a kernel of its own, met on 1x1 images."""
+    code = """
+import json
+from dataclasses import replace
+from clr_infer.kernels.aot import registry, report_all
+small = {}
+for name, launch in registry().items():
+    sizes = {a: 1 for a, kind in launch.types.items() if kind == "i32"}
+    types = {a: kind for a, kind in launch.types.items() if kind != "i32"}
+    small[name] = replace(launch, types=types, constants={**launch.constants, **sizes})
+print(json.dumps(report_all(small, [90])))
+"""
+    reports = _compiled("-c", code)
+    assert set(reports) == set(registry())
+    assert all(report["sm_90"]["spills"] == 0 for report in reports.values())
+
+
 def test_interpreted_kernels_cannot_be_compiled():
     with pytest.raises(KernelUnavailable, match="TRITON_INTERPRET"):
         compile_report(Launch(lambda: None, {}), 90)
