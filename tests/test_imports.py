@@ -16,8 +16,8 @@ ALLOWED = {
     "kernels": {"kernels"},
     "networks": {"networks", "kernels", "errors", "weights"},
     "attacks": {"attacks", "kernels", "geometry", "errors"},
-    "runtimes": {"runtimes", "specs", "errors", "weights", "networks"},
-    "export": {"export", "specs", "errors", "weights"},
+    "runtimes": {"runtimes", "specs", "errors", "weights", "networks", "engine_files"},
+    "export": {"export", "specs", "errors", "weights", "engine_files"},
 }
 WITHOUT_TORCH = ["clr_infer", "clr_infer.session", "clr_infer.cli", "clr_infer.demo"]
 
