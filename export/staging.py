@@ -9,7 +9,18 @@ from pathlib import Path
 
 from ..errors import OutputError
 
-__all__ = ["staged_folders"]
+__all__ = ["refuse_existing", "staged_folders"]
+
+
+def refuse_existing(parent: Path, names: Sequence[str], force: bool) -> None:
+    """Say before long work that its result could not be put in place.
+
+    Raises:
+        OutputError: ``parent/name`` exists for one of the names, and ``force`` is not set.
+    """
+    for name in names:
+        if (parent / name).exists() and not force:
+            raise OutputError(f"{parent / name} exists; --force replaces it")
 
 
 @contextmanager
@@ -26,9 +37,7 @@ def staged_folders(parent: Path, names: Sequence[str], *, force: bool = False) -
     Raises:
         OutputError: a folder exists and ``force`` is not set, or ``parent`` cannot be written.
     """
-    for name in names:
-        if (parent / name).exists() and not force:
-            raise OutputError(f"{parent / name} exists; --force replaces it")
+    refuse_existing(parent, names, force)
     missing = [path for path in (parent, *parent.parents) if not path.exists()]
     try:
         parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine_files import FLAVOURS
+from ..engine_files import FLAVOURS, import_flavour
 from ..errors import RuntimeUnavailable, UsageError
 from ..samples import SAMPLE
 from ..settings import Settings
@@ -22,6 +22,7 @@ __all__ = ["add_commands"]
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 """Those of :mod:`clr_infer.export`, which is not imported for ``--help``."""
 
+_NEEDS = 'export needs PyTorch and ONNX: pip install "clr_infer[export]"'
 _FRAMES = 3
 _IMAGES_MAX = 20
 
@@ -156,7 +157,10 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         "--weights", type=Path, metavar="DIR", help="weights other than our own, with safetensors"
     )
     parser.add_argument(
-        "--calibration", type=Path, metavar="DIR", help="photographs to calibrate int8 on"
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help=f"photographs to calibrate int8 on, {_IMAGES_MAX} at most",
     )
     parser.add_argument(
         "--validate-on",
@@ -166,11 +170,16 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _pictures(folder: Path) -> list[np.ndarray]:
-    """Up to so many photographs of a folder, evenly spread over its names."""
+def _pictures(folder: Path, *, other: bool = False) -> list[np.ndarray]:
+    """Up to so many photographs of a folder, evenly spread over its names.
+
+    ``other`` takes those in the middle between the first choice, where the folder has enough, so
+    that nothing is calibrated and validated on the same ones.
+    """
     words = expand_inputs([str(folder)], recursive=False)
     step = -(-len(words) // _IMAGES_MAX)
-    return [load_input(word, Settings(), None).pixels for word in words[::step]]
+    chosen = words[step // 2 if other else 0 :: step]
+    return [load_input(word, Settings(), None).pixels for word in chosen]
 
 
 def _frames(pictures: list[np.ndarray], size: int) -> np.ndarray:
@@ -185,14 +194,12 @@ def _write_onnx(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, A
         from ..export import write_onnx
         from ..networks.served import load_served
     except ImportError as error:
-        raise RuntimeUnavailable(
-            f'export needs PyTorch and ONNX: pip install "clr_infer[export]" ({error})'
-        ) from error
+        raise RuntimeUnavailable(f"{_NEEDS} ({error})") from error
     weights = Weights(args.weights)
     pictures = _pictures(args.validate_on or SAMPLE)
     calibration = None
     if "int8" in args.precision and args.calibration is not None:
-        calibration = _frames(_pictures(args.calibration), weights.size)
+        calibration = _frames(_pictures(args.calibration, other=True), weights.size)
     return write_onnx(
         folder,
         weights,
@@ -219,8 +226,10 @@ def _export_onnx(args: argparse.Namespace) -> int:
 
 
 def _export_tensorrt(args: argparse.Namespace) -> int:
-    from ..export import EngineOptions, write_engines
-
+    try:
+        from ..export import EngineOptions, refuse_existing, write_engines
+    except ImportError as error:
+        raise RuntimeUnavailable(f"{_NEEDS} ({error})") from error
     options = EngineOptions(
         args.flavour,
         batches=tuple(args.batches),
@@ -230,6 +239,8 @@ def _export_tensorrt(args: argparse.Namespace) -> int:
         timing_cache=args.timing_cache,
     )
     options.check()
+    import_flavour(args.flavour)
+    refuse_existing(args.output, args.precision, args.force)
     if args.source is not None and (args.weights or args.calibration or args.validate_on):
         raise UsageError("--from takes ONNX files as they are; leave the other sources out")
     with tempfile.TemporaryDirectory() as temporary:

@@ -79,7 +79,7 @@ class CudaPythonBuffers:
         failed = False
         try:
             work()
-        except RuntimeError:
+        except (OSError, RuntimeError):
             failed = True
         finally:
             code, graph = runtime.cudaStreamEndCapture(self._stream)

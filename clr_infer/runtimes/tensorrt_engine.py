@@ -165,7 +165,7 @@ class EngineLanes:
                 lane.run({k: v[start : start + self._batch_max] for k, v in tensors.items()})
                 for start in range(0, batch, self._batch_max)
             ]
-        except (MemoryError, OSError, RuntimeError) as error:
+        except Exception as error:  # the libraries of the device share no base
             if lane is not None:
                 self._lanes.remove(lane)
                 lane.release()

@@ -133,6 +133,12 @@ def test_a_missing_library_says_what_to_install(tmp_path, monkeypatch, flavour, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_exists_is_not_overwritten(engine_folders, capsys):
+    words = ["export", "tensorrt", "-o", str(engine_folders), "--flavour", "tensorrt-rtx"]
+    assert main(words) == 1  # before the export that it would take
+    assert "--force" in capsys.readouterr().err
+
+
 def test_a_folder_of_another_precision_is_refused(onnx_folders, tmp_path, capsys):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "fp16").symlink_to(onnx_folders / "int8")
