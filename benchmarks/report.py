@@ -1,6 +1,6 @@
-"""Redraw the README's tables from the result files.
+"""Redraw the tables of the README and of docs/export.md from the result files.
 
-    python benchmarks/report.py          # rewrite README.md
+    python benchmarks/report.py          # rewrite the pages
     python benchmarks/report.py --check  # exit with 1 if it would change
 
 Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
@@ -9,6 +9,7 @@ Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from clr_infer.evaluate.fg_jpeg import SIMULATORS
@@ -17,6 +18,7 @@ from clr_infer.evaluate.tables import table
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
+EXPORT_PAGE = ROOT / "docs" / "export.md"
 
 
 def _load(name: str) -> dict:
@@ -119,28 +121,74 @@ def alignment() -> str:
     return table(["trained", "steps", "clean, dB", "JPEG 80, dB", "JPEG 60, dB"], rows)
 
 
+def precision() -> str:
+    """What each precision loses end to end, and how large its files are."""
+    result = _load("precision.json")
+    rows = []
+    for name, one in result["onnx"].items():
+        lost = one["quality"]["lost"]
+        engines = result["engines"][name]
+        rows.append(
+            [
+                name,
+                f"{round(lost['protected_psnr_db'], 3) + 0.0:+.3f}",
+                f"{round(lost['box_iou'], 4) + 0.0:+.4f}",
+                f"{round(lost['cropped_out_psnr_db'], 3) + 0.0:+.3f}",
+                f"{round(lost['fg_jpeg_psnr_db'], 3) + 0.0:+.3f}",
+                f"{sum(one['bytes'].values()) / 2**20:.1f}",
+                f"{sum(engines['bytes'].values()) / 2**20:.1f}",
+                f"{sum(engines['build_s'].values()):.1f}",
+            ]
+        )
+    header = [
+        "precision",
+        "protected PSNR lost, dB",
+        "box IoU lost",
+        "cropped-out PSNR lost, dB",
+        "FG-JPEG PSNR lost, dB",
+        "five ONNX files, MiB",
+        "five engines, MiB",
+        "built in, s",
+    ]
+    count, reference = one["quality"]["images"], one["quality"]["reference"]
+    return (
+        f"{table(header, rows)}\n\n"
+        f"{count} photographs, {4 * count} fragments (kept side 0.84 and 0.63; as cropped and as "
+        f"JPEG 80). Eager float32: protected {reference['protected_psnr_db']:.2f} dB, IoU "
+        f"{reference['box_iou']:.4f}, cropped-out {reference['cropped_out_psnr_db']:.2f} dB, "
+        f"FG-JPEG {reference['fg_jpeg_psnr_db']:.2f} dB. Engines: TensorRT-RTX "
+        f"{engines['version']}, built on {result['environment']['cpu']}, no GPU."
+    )
+
+
 TABLES = {"quality": quality, "fg_jpeg": fg_jpeg, "latency": latency, "alignment": alignment}
 
 
-def redraw(text: str) -> str:
-    """Put every table of :data:`TABLES` into a page that has its markers."""
-    for name, draw in TABLES.items():
+EXPORT_TABLES = {"precision": precision}
+PAGES = {README: TABLES, EXPORT_PAGE: EXPORT_TABLES}
+
+
+def redraw(text: str, tables: dict[str, Callable[[], str]] = TABLES) -> str:
+    """Put every table of a page into its text, which has their markers."""
+    for name, draw in tables.items():
         pattern = re.compile(rf"(<!-- table: {name} -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
         if not pattern.search(text):
-            raise SystemExit(f"README.md has no markers for the table {name}")
+            raise SystemExit(f"the page has no markers for the table {name}")
         drawn = draw()
         text = pattern.sub(lambda match, new=drawn: f"{match[1]}{new}\n{match[2]}", text)
     return text
 
 
 def main() -> int:
-    """Rewrite or check the README; returns the exit code."""
-    old = README.read_text("utf-8")
-    new = redraw(old)
-    if "--check" in sys.argv:
-        return int(old != new)
-    README.write_text(new, "utf-8")
-    return 0
+    """Rewrite or check the pages; returns the exit code."""
+    changed = 0
+    for page, tables in PAGES.items():
+        old = page.read_text("utf-8")
+        new = redraw(old, tables)
+        changed |= int(old != new)
+        if "--check" not in sys.argv:
+            page.write_text(new, "utf-8")
+    return changed if "--check" in sys.argv else 0
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .errors import (
         ClrError,
+        EngineMismatch,
         ImageError,
         InputError,
         ModelError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Box": "geometry",
     "ClrError": "errors",
+    "EngineMismatch": "errors",
     "ImageError": "errors",
     "InputError": "errors",
     "Located": "results",
@@ -53,6 +55,7 @@ _HOMES = {
 __all__ = [
     "Box",
     "ClrError",
+    "EngineMismatch",
     "ImageError",
     "InputError",
     "Located",

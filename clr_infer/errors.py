@@ -8,12 +8,14 @@
     |   `-- UsageError          a combination of options
     |-- OutputError             a result cannot be written (also an OSError)
     `-- ModelError              weights or networks
+        |-- EngineMismatch      an engine that was not built for this machine
         |-- WeightsError        missing, damaged or foreign weights
         `-- RuntimeUnavailable  the runtime asked for does not work here
 """
 
 __all__ = [
     "ClrError",
+    "EngineMismatch",
     "ImageError",
     "InputError",
     "ModelError",
@@ -56,6 +58,10 @@ class ModelError(ClrError):
 
 class WeightsError(ModelError):
     """Weights are missing, damaged, or not those of this manifest."""
+
+
+class EngineMismatch(ModelError):
+    """An engine was not built from this network, by this library, or for this machine."""
 
 
 class RuntimeUnavailable(ModelError):

@@ -83,7 +83,7 @@ def load(
     """Open the networks.
 
     Args:
-        runtime: ``"auto"``, ``"onnxruntime"`` or ``"torch"``.
+        runtime: ``"auto"``, ``"onnxruntime"``, ``"torch"``, ``"tensorrt"`` or ``"tensorrt-rtx"``.
         weights: a folder of weights; ``None`` takes those in the package.
         threads: CPU threads within one call; ``None`` takes all cores.
         settings: limits of what is accepted.
@@ -91,6 +91,7 @@ def load(
     Raises:
         WeightsError: the weights are missing or damaged.
         RuntimeUnavailable: the runtime does not work here; the message says what to install.
+        EngineMismatch: an engine in the folder was not built for this machine.
     """
     opened = Weights(weights)
     return Session(open_runtime(runtime, opened, threads), opened, settings)

@@ -24,8 +24,9 @@ ALLOWED = {
         "networks",
         "pixels",
         "device_pixels",
+        "engine_files",
     },
-    "export": {"export", "specs", "errors", "weights"},
+    "export": {"export", "specs", "errors", "weights", "engine_files"},
 }
 WITHOUT_TORCH = ["clr_infer", "clr_infer.session", "clr_infer.cli", "clr_infer.demo"]
 

@@ -1,4 +1,4 @@
-"""The published numbers: each result file is whole, and the README's tables are drawn from them."""
+"""The published numbers: each result file is whole, and the pages' tables are drawn from them."""
 
 import importlib.util
 import json
@@ -16,6 +16,7 @@ NEEDED = {
     "kodak.json": {"format", "facts", "aggregates", "images", "crops", "cases"},
     "fg_jpeg_kodak.json": {"kind", "versions", "parameters_sha256", "images", "rows"},
     "end_to_end_cpu.json": {"kind", "commit", "environment", "import", "runtimes"},
+    "precision.json": {"kind", "commit", "environment", "weights", "onnx", "engines"},
     "ablation_alignment.json": {"kind", "setting", "arms"},
     "kernels_aot.json": {"kind", "commit", "environment", "kernels"},
 }
@@ -33,6 +34,7 @@ def test_result_files_are_whole(name):
 def test_published_quality_is_that_of_the_shipped_weights():
     shipped = Weights().manifest["files"]
     assert _load("kodak.json")["facts"]["weights"]["files"] == shipped
+    assert _load("precision.json")["weights"] == shipped
     assert _load("fg_jpeg_kodak.json")["parameters_sha256"] == fg_jpeg_digest(Weights())
 
 
@@ -56,13 +58,14 @@ def test_tables_are_drawn_from_the_result_files():
     spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
     report = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(report)
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert report.redraw(text) == text
+    for page, tables in report.PAGES.items():
+        text = page.read_text("utf-8")
+        assert report.redraw(text, tables) == text, page.name
 
 
 def test_pages_name_only_files_that_exist():
     import re
 
-    for page in (ROOT / "README.md", ROOT / "docs" / "quality.md"):
+    for page in (ROOT / "README.md", ROOT / "docs" / "quality.md", ROOT / "docs" / "export.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} names {target}"
