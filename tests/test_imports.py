@@ -18,8 +18,27 @@ ALLOWED = {
     "attacks": {"attacks", "kernels", "geometry", "errors"},
     "runtimes": {"runtimes", "specs", "errors", "weights", "networks"},
     "export": {"export", "specs", "errors", "weights"},
+    "client": {
+        "client",
+        "errors",
+        "pixels",
+        "results",
+        "runtimes",
+        "serving",
+        "settings",
+        "specs",
+        "weights",
+    },
 }
-WITHOUT_TORCH = ["clr_infer", "clr_infer.session", "clr_infer.cli", "clr_infer.demo"]
+WITHOUT_TORCH = [
+    "clr_infer",
+    "clr_infer.session",
+    "clr_infer.cli",
+    "clr_infer.client",
+    "clr_infer.demo",
+    "clr_infer.serving.embedded",
+    "clr_infer.serving.image_models",
+]
 
 
 def _folder(package: str) -> Path:

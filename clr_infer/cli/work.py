@@ -12,6 +12,7 @@ from ..samples import SAMPLE
 from ..settings import Settings
 from .images import add_networks, open_session
 from .inputs import expand_inputs, load_input
+from .repository import add_repository_command
 
 __all__ = ["add_commands"]
 
@@ -69,8 +70,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--no-alignment", action="store_true", help="leave its loss out (ablation)")
     train.add_argument("--data-note", default="", help="what the photographs are, for the card")
 
+    text = "turn trained networks into what is loaded and served"
+    kinds = commands.add_parser("export", help=text, description=text).add_subparsers(
+        dest="kind", required=True, metavar="KIND"
+    )
+    add_repository_command(kinds)
     text = "calibrate and export checkpoints of a training folder to a folder of weights"
-    export = commands.add_parser("export", help=text, description=text)
+    export = kinds.add_parser("weights", help=text, description=text)
     export.set_defaults(run=_export)
     export.add_argument("folder", type=Path, metavar="RUN", help="the output folder of train")
     export.add_argument("--val", type=Path, required=True, metavar="DIR", help="to calibrate on")
@@ -116,7 +122,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         report = evaluate_fg_jpeg(Weights(args.weights), images)
         write_fg_jpeg(report, args.output, force=args.force)
     else:
-        session = open_session(args, Settings())
+        session = open_session(args, Settings(), networks_only=True)
         measured = evaluate(session, images, args.set, psnr_db=args.strength, seed=args.seed)
         write_report(measured, args.output, force=args.force)
     print((args.output / REPORT_MARKDOWN).read_text("utf-8"))
