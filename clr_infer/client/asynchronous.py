@@ -9,7 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..errors import ClrError, DeadlineExceeded, RequestRefused, ServerError, ServerUnavailable
+from ..errors import (
+    ClrError,
+    DeadlineExceeded,
+    ModelNotServed,
+    RequestRefused,
+    ServerError,
+    ServerUnavailable,
+)
 from ..results import Located, Protected, Recovered, Simulated
 from ..serving.contract import IMAGE_MODELS
 from ..settings import DEFAULT_SETTINGS, Settings
@@ -294,7 +301,7 @@ class AsyncClient:
         lease = await self._shared.lease(*sizes)
         try:
             reply = await self._transport.infer(call, left_s, lease)
-        except RequestRefused as error:
+        except (ModelNotServed, RequestRefused) as error:
             if "shared memory" not in str(error):
                 self._shared.give_back(lease)
                 raise
