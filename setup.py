@@ -6,6 +6,7 @@ setup(
     packages=[
         "clr_infer",
         "clr_infer.attacks",
+        "clr_infer.bench",
         "clr_infer.cli",
         "clr_infer.client",
         "clr_infer.evaluate",
