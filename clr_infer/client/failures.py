@@ -40,6 +40,8 @@ def failure(status: str | None, message: str) -> ClrError:
     ours = getattr(errors, name, None)
     if found and isinstance(ours, type) and issubclass(ours, InputError):
         return ours(text)
+    if "protocol is restricted" in message or "API is restricted" in message:
+        return errors.AccessDenied(message)  # the server itself says UNAVAILABLE
     if kind in (errors.ModelNotServed, errors.RequestRefused) and _loading(message):
         return errors.ServerUnavailable(message)
     return kind(message or f"the server answered {code or 'nothing'}")

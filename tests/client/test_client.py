@@ -183,6 +183,8 @@ def test_files_are_sent_as_they_are():
         ("StatusCode.DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineExceeded),
         ("StatusCode.UNAUTHENTICATED", "who?", errors.AccessDenied),
         ("403", "not you", errors.AccessDenied),
+        ("UNAVAILABLE", "This protocol is restricted, expecting x", errors.AccessDenied),
+        ("403", "This API is restricted, expecting x", errors.AccessDenied),
         ("500", "oh", errors.ServerError),
         (None, "", errors.ServerError),
     ],
