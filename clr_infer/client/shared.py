@@ -43,10 +43,14 @@ class Lease:
         """Is there room for such a request?"""
         return self.sizes[self._in] >= input_bytes and self.sizes[self._out] >= output_bytes
 
-    def place(self, array: np.ndarray) -> tuple[str, int]:
-        """Write the input; returns its region and size."""
-        self._module.set_shared_memory_region(self._handles[self._in], [array])
-        return self._in, array.nbytes
+    def place(self, arrays: dict[str, np.ndarray]) -> dict[str, tuple[str, int, int]]:
+        """Write the inputs; returns the region, size and offset of each."""
+        handle, offset, places = self._handles[self._in], 0, {}
+        for name, array in arrays.items():
+            self._module.set_shared_memory_region(handle, [array], offset=offset)
+            places[name] = (self._in, array.nbytes, offset)
+            offset += array.nbytes
+        return places
 
     def room(self) -> tuple[str, int]:
         """Where the output goes: its region and size."""

@@ -52,11 +52,12 @@ class _Triton:
 
     async def infer(self, call: Call, timeout_s: float, lease: Lease | None) -> Reply:
         """Send one request and wait for its answer, see :class:`Transport`."""
+        places = lease.place(call.inputs) if lease is not None else {}
         inputs = []
         for name, array in call.inputs.items():
             tensor = self._module.InferInput(name, list(array.shape), _DTYPES[array.dtype.name])
-            if lease is not None:
-                tensor.set_shared_memory(*lease.place(array))
+            if name in places:
+                tensor.set_shared_memory(*places[name])
             else:
                 tensor.set_data_from_numpy(array)
             inputs.append(tensor)

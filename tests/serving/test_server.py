@@ -12,8 +12,10 @@ import tritonclient.grpc as triton
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
+from clr_infer import Session
 from clr_infer.cli import main
 from clr_infer.client import AsyncClient, Client, Retry
+from clr_infer.client.runtime import ServedNetworks
 from clr_infer.errors import (
     DeadlineExceeded,
     ImageError,
@@ -54,6 +56,16 @@ def test_results_equal_those_of_a_session_bit_for_bit(
         _same_place(unprotected.located, session.recover(photo).located)
         simulated = client.fg_jpeg(photo, 61.5)
         np.testing.assert_array_equal(simulated.image, session.fg_jpeg(photo, 61.5).image)
+
+
+@pytest.mark.parametrize("shared_memory", [False, True])
+def test_a_session_can_have_its_networks_on_a_server(serving, session, fragment, shared_memory):
+    with Client(serving.urls["grpc"], shared_memory=shared_memory) as client:
+        networks = ServedNetworks(client, session.weights)
+        there = Session(networks, session.weights, session.settings)
+        np.testing.assert_array_equal(
+            there.recover(fragment).image, session.recover(fragment).image
+        )
 
 
 def test_shared_memory_is_gone_when_a_client_is(serving, photo):
