@@ -67,7 +67,7 @@ def run_suite(plan: Plan, command: str, say: Callable[[str], None]) -> dict[str,
         RuntimeUnavailable: a part that was asked for cannot run here.
         ServerError: the server does not start or does not answer.
     """
-    content = _picture(plan.width, plan.height)
+    content = _pictures(plan)
     profile = chosen_profile(plan.profile)
     options = ServeOptions(http_port=0, grpc_port=0, metrics_port=0, profile=profile)
     with _serving(options, say) as server:
@@ -97,9 +97,18 @@ def _serving(options: ServeOptions, say: Callable[[str], None]) -> Iterator[Embe
         yield server
 
 
-def _picture(width: int, height: int) -> bytes:
+def _pictures(plan: Plan) -> dict[str, bytes]:
+    """What each call is given, as JPEG: a photograph, or a fragment of a protected one."""
+    photo = Image.open(SAMPLE).convert("RGB").resize((plan.width, plan.height))
+    protected = Image.fromarray(load("onnxruntime").protect(photo).image)
+    left, top = plan.width // 10, plan.height // 10
+    fragment = protected.crop((left, top, plan.width, plan.height))
+    fragment = fragment.resize((plan.width, plan.height))
+    return {"protect": _jpeg(photo), "locate": _jpeg(fragment), "recover": _jpeg(fragment)}
+
+
+def _jpeg(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture = Image.open(SAMPLE).convert("RGB").resize((width, height))
     picture.save(buffer, "JPEG", quality=92)
     return buffer.getvalue()
 
@@ -152,15 +161,13 @@ def _network_rows(
 
 
 def _served_rows(
-    plan: Plan, server: EmbeddedServer, content: bytes, say: Callable[[str], None]
+    plan: Plan, server: EmbeddedServer, content: dict[str, bytes], say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    pixels = read_image(content).pixels
-
     async def one(transport: str, shared: bool, call: str) -> list[dict[str, Any]]:
         url = getattr(server, f"{transport}_url")
         rows = []
         async with AsyncClient(url, shared_memory=shared, timeout_s=120.0) as client:
-            image = pixels if shared else content
+            image = read_image(content[call]).pixels if shared else content[call]
             method = getattr(client, call)
             loads: list[tuple[str, float, Any]] = [
                 ("closed", count, lambda c=count: closed_loop(ask, c, plan.seconds))
@@ -215,7 +222,9 @@ def _split(before: dict[str, Any], after: dict[str, Any]) -> dict[str, dict[str,
     return found
 
 
-def _session_rows(plan: Plan, content: bytes, say: Callable[[str], None]) -> list[dict[str, Any]]:
+def _session_rows(
+    plan: Plan, content: dict[str, bytes], say: Callable[[str], None]
+) -> list[dict[str, Any]]:
     """The same work in this process: threads in place of a server."""
     session = load("onnxruntime")
 
@@ -224,7 +233,9 @@ def _session_rows(plan: Plan, content: bytes, say: Callable[[str], None]) -> lis
         with ThreadPoolExecutor(count) as pool:
 
             async def ask() -> Any:
-                return await loop.run_in_executor(pool, lambda: method(read_image(content).pixels))
+                return await loop.run_in_executor(
+                    pool, lambda: method(read_image(content[call]).pixels)
+                )
 
             return await closed_loop(ask, count, plan.seconds)
 
@@ -236,14 +247,16 @@ def _session_rows(plan: Plan, content: bytes, say: Callable[[str], None]) -> lis
     return rows
 
 
-def _peer_rows(plan: Plan, content: bytes, say: Callable[[str], None]) -> list[dict[str, Any]]:
+def _peer_rows(
+    plan: Plan, content: dict[str, bytes], say: Callable[[str], None]
+) -> list[dict[str, Any]]:
     import aiohttp
 
     async def measured(url: str, call: str, count: int) -> dict[str, float]:
         async with aiohttp.ClientSession() as http:
 
             async def ask() -> bytes:
-                async with http.post(f"{url}/{call}", data=content) as answer:
+                async with http.post(f"{url}/{call}", data=content[call]) as answer:
                     answer.raise_for_status()
                     return await answer.read()
 
@@ -287,7 +300,8 @@ def measure_slo(
     plan: Plan, percentile: str, limit_ms: float, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """The highest rate at which the first call of a plan keeps a limit, see `highest_rate`."""
-    content, profile = _picture(plan.width, plan.height), chosen_profile(plan.profile)
+    content = _pictures(plan)[plan.calls[0]]
+    profile = chosen_profile(plan.profile)
     options = ServeOptions(http_port=0, grpc_port=0, metrics_port=0, profile=profile)
 
     async def searched(url: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The embedded server: the real ``tritonserver`` on this machine alone, watched over."""
 
+import contextlib
 import ipaddress
 import os
 import secrets
@@ -154,7 +155,7 @@ class EmbeddedServer:
             if self._restarted >= self.options.restarts:
                 raise ServerError(f"the server ended again ({code}); its log: {self._log_tail()}")
             self._restarted += 1
-            self._clean_up_memory()
+            self._clean_up()
             self._launch()
             return [f"the server ended ({code}) and was started again"]
         running = stub_processes(self.pid)
@@ -188,7 +189,7 @@ class EmbeddedServer:
                 self._process.kill()
                 self._process.wait()
                 gentle = False
-        self._clean_up_memory()
+        self._clean_up()
         shutil.rmtree(self._folder, ignore_errors=True)
         return gentle
 
@@ -274,7 +275,11 @@ class EmbeddedServer:
         telling = [line for line in lines if line.startswith("E") or "rror" in line]
         return " | ".join((telling or lines)[-5:])
 
-    def _clean_up_memory(self) -> None:
+    def _clean_up(self) -> None:
+        """Remove what a server leaves that was killed: its models' processes and their memory."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):  # its session; all of it has ended
+                os.killpg(self._process.pid, signal.SIGKILL)
         for path in Path("/dev/shm").glob(f"{SERVER_PREFIX}{os.getpid()}_*"):
             path.unlink(missing_ok=True)
 

@@ -56,6 +56,7 @@ def test_a_model_whose_process_was_killed_comes_back(own, session, fragment):
 
 def test_nothing_is_lost_when_the_server_is_killed_under_load(own, session, fragment):
     expected = session.recover(fragment)
+    orphans = [pid for pids in stub_processes(own.tritonserver).values() for pid in pids]
     killed = False
     with Client(own.urls["grpc"], timeout_s=60.0) as client:
         for index, result in client.stream("recover", [fragment] * 10, concurrency=4):
@@ -66,6 +67,7 @@ def test_nothing_is_lost_when_the_server_is_killed_under_load(own, session, frag
             assert result.located.confidence == expected.located.confidence
             np.testing.assert_array_equal(result.image, expected.image)
     _wait_for(own, "was started again")
+    assert orphans and not any(Path(f"/proc/{pid}").exists() for pid in orphans)
 
 
 def test_a_client_with_shared_memory_survives_a_restart(own, session, fragment):
