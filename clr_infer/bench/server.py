@@ -57,7 +57,7 @@ class Plan:
     width: int = 640
     height: int = 480
     with_peer: bool = True
-    profile: str = "latency"
+    profile: str = "throughput"
 
 
 def run_suite(plan: Plan, command: str, say: Callable[[str], None]) -> dict[str, Any]:
@@ -117,7 +117,8 @@ def _network_rows(
     name: str, plan: Plan, server: EmbeddedServer, say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     """A network in this process and through the server, one request at a time."""
-    spec, runtime = SPECS[name], load("onnxruntime").runtime
+    threads = chosen_profile(plan.profile).threads or None
+    spec, runtime = SPECS[name], load("onnxruntime", threads=threads).runtime
     inputs = {t.name: np.zeros((1, *t.dims(runtime.size)), np.float32) for t in spec.inputs}
     room = max(4 * int(np.prod(t.dims(runtime.size))) for t in spec.outputs)
 

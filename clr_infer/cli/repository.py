@@ -34,7 +34,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "--profile",
         choices=("latency", "throughput"),
         default="latency",
-        help="latency: no waiting for batches; throughput: 2 ms, more instances",
+        help="latency: all cores on one image, no waiting for batches; throughput: more instances",
     )
     parser.add_argument(
         "--instances", type=int, metavar="N", help="of each network (default: by profile)"

@@ -19,6 +19,8 @@ def network_config(spec: NetworkSpec, target: str, weights: Weights, profile: Pr
     # FG-JPEG stays in Python in every target: there it reaches our kernels.
     target = "python" if spec.name == "fg_jpeg" else target
     scalars = [t for t in spec.inputs + spec.outputs if not t.shape]
+    # On a CPU a batch takes as long as its images one by one: waiting for it only costs.
+    delay_us = 0 if target == "python" else profile.queue_delay_us
     lines = [
         f'name: "{spec.model_name}"',
         *_backend(spec, target),
@@ -29,7 +31,7 @@ def network_config(spec: NetworkSpec, target: str, weights: Weights, profile: Pr
         *_instances(profile.instances, _device(spec, target)),
         "dynamic_batching {",
         f"  preferred_batch_size: [{MAX_BATCH // 2}, {MAX_BATCH}]",
-        f"  max_queue_delay_microseconds: {profile.queue_delay_us}",
+        f"  max_queue_delay_microseconds: {delay_us}",
         *_queue(profile),
         "}",
         *_warmup(spec, weights.size, (1,) if target == "python" else (1, MAX_BATCH)),

@@ -13,7 +13,8 @@ class Profile:
     """What a repository is tuned for.
 
     Attributes:
-        queue_delay_us: how long the first request of a batch may wait for others.
+        queue_delay_us: how long the first request of a batch may wait for others; not of target
+            ``python``, where batches bring nothing.
         instances: of each network-level model.
         threads: CPU threads of each network instance, 0 for all cores; target ``python`` only.
         workers: requests that each image-level model works on at once.

@@ -69,11 +69,13 @@ def test_each_target_has_its_backend():
 
 
 def test_profiles_differ_where_they_should():
-    latency, throughput = _configs("python"), _configs("python", "throughput")
-    for name in (spec.model_name for spec in SPECS.values()):
-        assert latency[name].dynamic_batching.max_queue_delay_microseconds == 0
-        assert throughput[name].dynamic_batching.max_queue_delay_microseconds > 0
-        assert throughput[name].instance_group[0].count > latency[name].instance_group[0].count
+    for target in TARGETS:
+        latency, throughput = _configs(target), _configs(target, "throughput")
+        for name in (spec.model_name for spec in SPECS.values()):
+            delay_us = throughput[name].dynamic_batching.max_queue_delay_microseconds
+            assert latency[name].dynamic_batching.max_queue_delay_microseconds == 0
+            assert (delay_us > 0) == (throughput[name].backend != "python")
+            assert throughput[name].instance_group[0].count > latency[name].instance_group[0].count
 
 
 def test_a_model_py_is_a_page_at_most_and_holds_no_arithmetic():
