@@ -6,7 +6,9 @@ setup(
     packages=[
         "clr_infer",
         "clr_infer.attacks",
+        "clr_infer.bench",
         "clr_infer.cli",
+        "clr_infer.client",
         "clr_infer.evaluate",
         "clr_infer.export",
         "clr_infer.kernels",
@@ -14,6 +16,7 @@ setup(
         "clr_infer.networks",
         "clr_infer.runtimes",
         "clr_infer.samples",
+        "clr_infer.serving",
         "clr_infer.train",
         "clr_infer.weights",
     ],

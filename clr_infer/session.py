@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import pipeline
-from .results import Located, Protected, Recovered
+from .results import Located, Protected, Recovered, Simulated
 from .runtimes import Runtime, open_runtime
 from .settings import DEFAULT_SETTINGS, Settings
 from .weights import Weights
@@ -57,6 +57,19 @@ class Session:
         """
         return self.recover_batch([image])[0]
 
+    def fg_jpeg(self, image: object, qf: float) -> Simulated:
+        """Show an image as JPEG 4:2:0 would leave it, by FG-JPEG.
+
+        Args:
+            image: of any size.
+            qf: JPEG quality factor, 1 to 100, continuous.
+
+        Raises:
+            ImageError: the image cannot be used.
+            InputError: the quality factor is out of range.
+        """
+        return self.fg_jpeg_batch([image], qf)[0]
+
     def protect_batch(
         self, images: Sequence[object], *, psnr_db: float | None = None
     ) -> list[Protected]:
@@ -71,6 +84,10 @@ class Session:
     def recover_batch(self, images: Sequence[object]) -> list[Recovered]:
         """Recover several images in one run of the networks, see :meth:`recover`."""
         return pipeline.recover(self.runtime, images, self.settings)
+
+    def fg_jpeg_batch(self, images: Sequence[object], qf: float) -> list[Simulated]:
+        """Simulate JPEG on several images, see :meth:`fg_jpeg`."""
+        return pipeline.fg_jpeg(self.runtime, images, qf, self.settings)
 
 
 def load(

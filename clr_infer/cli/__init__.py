@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ClrError
-from . import export, images, work
+from . import bench, export, images, serve, work
 
 __all__ = ["build_parser", "main"]
 
@@ -33,6 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     images.add_commands(commands)
     work.add_commands(commands)
     export.add_commands(commands)
+    serve.add_commands(commands)
+    bench.add_commands(commands)
     return parser
 
 

@@ -15,6 +15,7 @@ from ..samples import SAMPLE
 from ..settings import Settings
 from ..weights import MANIFEST, Weights
 from .inputs import expand_inputs, load_input
+from .repository import add_repository_command
 from .work import package_run
 
 __all__ = ["add_commands"]
@@ -61,6 +62,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     _add_weights(targets)
     _add_onnx(targets)
     _add_tensorrt(targets)
+    add_repository_command(targets)
 
 
 def _add_weights(targets: argparse._SubParsersAction) -> None:

@@ -104,7 +104,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         report = evaluate_fg_jpeg(Weights(args.weights), images)
         write_fg_jpeg(report, args.output, force=args.force)
     else:
-        session = open_session(args, Settings())
+        session = open_session(args, Settings(), networks_only=True)
         measured = evaluate(session, images, args.set, psnr_db=args.strength, seed=args.seed)
         write_report(measured, args.output, force=args.force)
     print((args.output / REPORT_MARKDOWN).read_text("utf-8"))
