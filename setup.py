@@ -6,6 +6,8 @@ setup(
     packages=[
         "clr_infer",
         "clr_infer.attacks",
+        "clr_infer.bench",
+        "clr_infer.bench.kernels",
         "clr_infer.cli",
         "clr_infer.evaluate",
         "clr_infer.export",

@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+from clr_infer.bench.kernels.tables import cpu_tables, gpu_table
 from clr_infer.evaluate.fg_jpeg import SIMULATORS
 from clr_infer.evaluate.tables import table
 
@@ -119,18 +120,31 @@ def alignment() -> str:
     return table(["trained", "steps", "clean, dB", "JPEG 80, dB", "JPEG 60, dB"], rows)
 
 
-TABLES = {"quality": quality, "fg_jpeg": fg_jpeg, "latency": latency, "alignment": alignment}
+def kernels() -> str:
+    """Times and exactness on the CPU, and what there is of a GPU."""
+    on_gpu = "kernels_gpu.json" if (RESULTS / "kernels_gpu.json").exists() else "kernels_cpu.json"
+    return f"{cpu_tables(_load('kernels_cpu.json'))}\n\n{gpu_table(_load(on_gpu))}"
+
+
+TABLES = {
+    "quality": quality,
+    "fg_jpeg": fg_jpeg,
+    "latency": latency,
+    "alignment": alignment,
+    "kernels": kernels,
+}
+_MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 
 
 def redraw(text: str) -> str:
-    """Put every table of :data:`TABLES` into a page that has its markers."""
-    for name, draw in TABLES.items():
-        pattern = re.compile(rf"(<!-- table: {name} -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"README.md has no markers for the table {name}")
-        drawn = draw()
-        text = pattern.sub(lambda match, new=drawn: f"{match[1]}{new}\n{match[2]}", text)
-    return text
+    """Put the table of :data:`TABLES` that each pair of markers names between them."""
+
+    def drawn(match: re.Match[str]) -> str:
+        if match[2] not in TABLES:
+            raise SystemExit(f"there is no table {match[2]}, only {', '.join(TABLES)}")
+        return f"{match[1]}{TABLES[match[2]]()}\n{match[3]}"
+
+    return _MARKED.sub(drawn, text)
 
 
 def main() -> int:

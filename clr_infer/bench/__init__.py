@@ -1,0 +1,1 @@
+"""Measuring what the project promises: latency, throughput, overhead."""

@@ -1,0 +1,16 @@
+"""``bench`` and its suites."""
+
+import argparse
+
+from .bench_kernels import add_kernels_command
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add ``bench`` with its suites."""
+    text = "measure latency and throughput"
+    suites = commands.add_parser("bench", help=text, description=text).add_subparsers(
+        dest="suite", required=True, metavar="SUITE"
+    )
+    add_kernels_command(suites)
