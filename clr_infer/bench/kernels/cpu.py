@@ -1,5 +1,6 @@
 """The references on a CPU beside kornia's differentiable JPEG and Pillow's real round trip."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,8 +22,8 @@ _Codec = Callable[[torch.Tensor], torch.Tensor]
 
 
 def run_cpu(plan: KernelPlan, say: Callable[[str], None]) -> dict[str, Any]:
-    """Times and exactness, on the same images."""
-    pixels = squares(plan.images)
+    """Times and exactness, on the same images; ``load_before`` tells what else was running."""
+    pixels, load = squares(plan.images), os.getloadavg()[0]
     times = []
     for threads in plan.threads:
         say(f"CPU: {plan.images} images, threads: {threads}")
@@ -34,7 +35,12 @@ def run_cpu(plan: KernelPlan, say: Callable[[str], None]) -> dict[str, Any]:
         ]
     say("CPU: exactness")
     setting = {"shape": [plan.images, 3, *pixels.shape[1:3]], "qf": plan.qf, "subsampling": "4:2:0"}
-    return {"setting": setting, "times": times, "exactness": list(_exactness(plan, pixels))}
+    return {
+        "setting": setting,
+        "load_before": round(load, 2),
+        "times": times,
+        "exactness": list(_exactness(plan, pixels)),
+    }
 
 
 @contextmanager

@@ -51,7 +51,8 @@ def check_result(result: Mapping[str, Any]) -> None:
         raise ValueError(f"kind is {result['kind']!r}, not 'kernels'")
     cpu, gpu = result["cpu"], result["gpu"]
     if cpu is not None:
-        _check("cpu", cpu, {"setting": dict, "times": list, "exactness": list})
+        lists = {"times": list, "exactness": list}
+        _check("cpu", cpu, {"setting": dict, "load_before": _NUMBER, **lists})
         _check_all("cpu.times", cpu["times"], _CPU_TIME)
         _check_all("cpu.exactness", cpu["exactness"], _EXACTNESS)
     if gpu is not None:

@@ -9,6 +9,7 @@ from .plan import BOTH, FORWARD
 __all__ = ["cpu_tables", "gpu_table", "kernel_tables"]
 
 _MISSING = "not measured"
+_BUSY = 0.5  # processes, on average, that ran already
 
 
 def kernel_tables(result: dict[str, Any]) -> str:
@@ -34,6 +35,8 @@ def cpu_tables(result: dict[str, Any]) -> str:
         f"libjpeg-turbo {machine['libjpeg_turbo']} through Pillow {versions['pillow']}, which "
         "codes entropy as well."
     )
+    if cpu["load_before"] > _BUSY:
+        note += f" The machine had other work to do (load {cpu['load_before']:.1f} before)."
     return "\n\n".join([_times(cpu, result["peers"]), _exactness(cpu), note])
 
 
