@@ -7,6 +7,7 @@ setup(
         "clr_infer",
         "clr_infer.attacks",
         "clr_infer.bench",
+        "clr_infer.bench.kernels",
         "clr_infer.cli",
         "clr_infer.client",
         "clr_infer.evaluate",

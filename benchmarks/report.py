@@ -9,9 +9,9 @@ Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 import json
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
+from clr_infer.bench.kernels.tables import cpu_tables, gpu_table
 from clr_infer.evaluate.fg_jpeg import SIMULATORS, fidelity
 from clr_infer.evaluate.tables import table
 
@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
 EXPORT_PAGE = ROOT / "docs" / "export.md"
+KERNELS_PAGE = ROOT / "docs" / "kernels.md"
 
 
 def _load(name: str) -> dict:
@@ -161,30 +162,55 @@ def precision() -> str:
     )
 
 
-TABLES = {"quality": quality, "fg_jpeg": fg_jpeg, "latency": latency, "alignment": alignment}
+def kernels() -> str:
+    """Times and exactness on the CPU, and what there is of a GPU."""
+    on_gpu = "kernels_gpu.json" if (RESULTS / "kernels_gpu.json").exists() else "kernels_cpu.json"
+    return f"{cpu_tables(_load('kernels_cpu.json'))}\n\n{gpu_table(_load(on_gpu))}"
 
 
-EXPORT_TABLES = {"precision": precision}
-PAGES = {README: TABLES, EXPORT_PAGE: EXPORT_TABLES}
+def kernels_aot() -> str:
+    """What the kernels compile to for an H100 or H200."""
+    result = _load("kernels_aot.json")
+    header = ["kernel", "registers", "spills", "shared, bytes", "barriers", "instructions"]
+    rows = []
+    for kernel in result["kernels"]:
+        report = kernel["archs"]["sm_90"]
+        keys = ("registers", "spills", "shared_bytes", "barriers", "instructions")
+        rows.append([f"`{kernel['name']}`", *(str(report[key]) for key in keys)])
+    return table(header, rows)
 
 
-def redraw(text: str, tables: dict[str, Callable[[], str]] = TABLES) -> str:
-    """Put every table of a page into its text, which has their markers."""
-    for name, draw in tables.items():
-        pattern = re.compile(rf"(<!-- table: {name} -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"the page has no markers for the table {name}")
-        drawn = draw()
-        text = pattern.sub(lambda match, new=drawn: f"{match[1]}{new}\n{match[2]}", text)
-    return text
+TABLES = {
+    "quality": quality,
+    "fg_jpeg": fg_jpeg,
+    "latency": latency,
+    "alignment": alignment,
+    "kernels": kernels,
+    "kernels_aot": kernels_aot,
+    "precision": precision,
+}
+"""Tables by name; a page has those whose markers it has."""
+PAGES = (README, EXPORT_PAGE, KERNELS_PAGE)
+_MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
+
+
+def redraw(text: str) -> str:
+    """Put the table of :data:`TABLES` that each pair of markers names between them."""
+
+    def drawn(match: re.Match[str]) -> str:
+        if match[2] not in TABLES:
+            raise SystemExit(f"there is no table {match[2]}, only {', '.join(TABLES)}")
+        return f"{match[1]}{TABLES[match[2]]()}\n{match[3]}"
+
+    return _MARKED.sub(drawn, text)
 
 
 def main() -> int:
     """Rewrite or check the pages; returns the exit code."""
     changed = 0
-    for page, tables in PAGES.items():
+    for page in PAGES:
         old = page.read_text("utf-8")
-        new = redraw(old, tables)
+        new = redraw(old)
         changed |= int(old != new)
         if "--check" not in sys.argv:
             page.write_text(new, "utf-8")

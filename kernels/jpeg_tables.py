@@ -5,6 +5,8 @@ Tables are 8x8 in natural (row-major, not zigzag) order: luma first, then chroma
 libjpeg-turbo and Pillow share.
 """
 
+import functools
+
 import torch
 
 __all__ = ["BASE_TABLES", "quantisation_tables"]
@@ -34,6 +36,19 @@ def _floor(x: torch.Tensor) -> torch.Tensor:
     return x.floor() if not x.requires_grad else x + (x.floor() - x).detach()
 
 
+@functools.cache
+def _base_tables_on(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """The base tables on a GPU: a copy in each call would wait, and no CUDA graph could hold it."""
+    with torch.inference_mode(False):  # what is kept may meet a gradient later
+        return BASE_TABLES.to(device, dtype)
+
+
+def _base_tables(like: torch.Tensor) -> torch.Tensor:
+    if like.is_cuda and not torch.compiler.is_compiling():
+        return _base_tables_on(like.device, like.dtype)
+    return BASE_TABLES.to(like)
+
+
 def quantisation_tables(qf: torch.Tensor, rounded: bool = True) -> torch.Tensor:
     """Scale the base tables to a quality factor, by the rule of the Independent JPEG Group.
 
@@ -48,5 +63,5 @@ def quantisation_tables(qf: torch.Tensor, rounded: bool = True) -> torch.Tensor:
     scale = torch.where(qf < 50, 5000.0 / qf.clamp(min=1.0), 200.0 - 2.0 * qf)
     if rounded:  # libjpeg's percentage is an integer
         scale = _floor(scale)
-    tables = (BASE_TABLES.to(qf) * scale.view(-1, 1, 1, 1) + 50.0) / 100.0
+    tables = (_base_tables(qf) * scale.view(-1, 1, 1, 1) + 50.0) / 100.0
     return (_floor(tables) if rounded else tables).clamp(1.0, 255.0)

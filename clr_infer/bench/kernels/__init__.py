@@ -1,0 +1,1 @@
+"""Measuring the kernels: time, bytes and exactness beside their references and peers."""
