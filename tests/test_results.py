@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from clr_infer.kernels.aot import ARCHS, registry
 
+from clr_infer.bench.kernels.schema import check_result
 from clr_infer.evaluate.fg_jpeg import fg_jpeg_digest
 from clr_infer.weights import Weights
 
@@ -17,6 +18,7 @@ NEEDED = {
     "fg_jpeg_kodak.json": {"kind", "versions", "parameters_sha256", "images", "rows"},
     "end_to_end_cpu.json": {"kind", "commit", "environment", "import", "runtimes"},
     "ablation_alignment.json": {"kind", "setting", "arms"},
+    "kernels_cpu.json": {"kind", "commit", "environment", "cpu", "goals"},
     "kernels_aot.json": {"kind", "commit", "environment", "kernels"},
 }
 
@@ -52,12 +54,37 @@ def test_published_kernels_are_those_of_the_package():
         assert all(row["archs"][f"sm_{arch}"]["spills"] == 0 for arch in ARCHS)
 
 
-def test_tables_are_drawn_from_the_result_files():
+def test_published_kernel_times_are_measured_and_exact():
+    for path in RESULTS.glob("kernels_[cg]pu.json"):
+        check_result(_load(path.name))
+        assert not _load(path.name)["rehearsal"]
+    cpu = _load("kernels_cpu.json")["cpu"]
+    assert {row["contestant"] for row in cpu["times"]} >= {"jpeg_simulate, ste", "kornia", "Pillow"}
+    exact = ("jpeg_roundtrip", "jpeg_simulate, ste")
+    ours = [row for row in cpu["exactness"] if row["contestant"] in exact]
+    assert ours and all(row["pixels_equal"] == 1.0 for row in ours)
+
+
+def _report():
     spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
     report = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(report)
+    return report
+
+
+def test_tables_are_drawn_from_the_result_files():
     text = (ROOT / "README.md").read_text("utf-8")
-    assert report.redraw(text) == text
+    for name in ("quality", "fg_jpeg", "latency", "alignment"):
+        assert f"<!-- table: {name} -->" in text
+    assert _report().redraw(text) == text
+
+
+def test_a_table_is_drawn_where_its_markers_are():
+    report = _report()
+    drawn = report.redraw("# Page\n<!-- table: kernels -->\n<!-- end -->\n")
+    assert "| jpeg_simulate, ste |" in drawn and report.redraw(drawn) == drawn
+    with pytest.raises(SystemExit, match="no table kernel,"):
+        report.redraw("<!-- table: kernel -->\n<!-- end -->")
 
 
 def test_pages_name_only_files_that_exist():
