@@ -1,6 +1,6 @@
-"""Redraw the README's tables from the result files.
+"""Redraw the tables of the README and of docs/export.md from the result files.
 
-    python benchmarks/report.py          # rewrite README.md
+    python benchmarks/report.py          # rewrite the pages
     python benchmarks/report.py --check  # exit with 1 if it would change
 
 Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
@@ -9,15 +9,17 @@ Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from clr_infer.bench.kernels.tables import cpu_tables, gpu_table
-from clr_infer.evaluate.fg_jpeg import SIMULATORS
+from clr_infer.evaluate.fg_jpeg import SIMULATORS, fidelity
 from clr_infer.evaluate.tables import table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
+EXPORT_PAGE = ROOT / "docs" / "export.md"
 
 
 def _load(name: str) -> dict:
@@ -72,12 +74,12 @@ def fg_jpeg() -> str:
     rows = [row for row in _load("fg_jpeg_kodak.json")["rows"] if row["subsampling"] == "4:2:0"]
     lowest = min(row["psnr_db"]["FG-JPEG"] for row in rows)
     cells = [
-        [str(row["qf"]), *(f"{row['psnr_db'][name]:.1f}" for name in SIMULATORS)]
+        [str(row["qf"]), *(fidelity(row, name) for name in SIMULATORS)]
         for row in rows
         if row["qf"] % 10 == 0 or row["qf"] in (15, 95)
     ]
     drawn = table(["QF", *(f"{name}, dB" for name in SIMULATORS)], cells)
-    return f"{drawn}\n\nLowest of all measured qualities: {lowest:.1f} dB."
+    return f"{drawn}\n\nFG-JPEG's lowest of all measured qualities: {lowest:.1f} dB."
 
 
 def latency() -> str:
@@ -120,41 +122,81 @@ def alignment() -> str:
     return table(["trained", "steps", "clean, dB", "JPEG 80, dB", "JPEG 60, dB"], rows)
 
 
+def precision() -> str:
+    """What each precision loses end to end, and how large its files are."""
+    result = _load("precision.json")
+    rows = []
+    for name, one in result["onnx"].items():
+        lost = one["quality"]["lost"]
+        engines = result["engines"][name]
+        rows.append(
+            [
+                name,
+                f"{round(lost['protected_psnr_db'], 3) + 0.0:+.3f}",
+                f"{round(lost['box_iou'], 4) + 0.0:+.4f}",
+                f"{round(lost['cropped_out_psnr_db'], 3) + 0.0:+.3f}",
+                f"{round(lost['fg_jpeg_psnr_db'], 3) + 0.0:+.3f}",
+                f"{sum(one['bytes'].values()) / 2**20:.1f}",
+                f"{sum(engines['bytes'].values()) / 2**20:.1f}",
+                f"{sum(engines['build_s'].values()):.1f}",
+            ]
+        )
+    header = [
+        "precision",
+        "protected PSNR lost, dB",
+        "box IoU lost",
+        "cropped-out PSNR lost, dB",
+        "FG-JPEG PSNR lost, dB",
+        "five ONNX files, MiB",
+        "five engines, MiB",
+        "built in, s",
+    ]
+    count, reference = one["quality"]["images"], one["quality"]["reference"]
+    return (
+        f"{table(header, rows)}\n\n"
+        f"{count} photographs, {4 * count} fragments (kept side 0.84 and 0.63; as cropped and as "
+        f"JPEG 80). Eager float32: protected {reference['protected_psnr_db']:.2f} dB, IoU "
+        f"{reference['box_iou']:.4f}, cropped-out {reference['cropped_out_psnr_db']:.2f} dB, "
+        f"FG-JPEG {reference['fg_jpeg_psnr_db']:.2f} dB. Engines: TensorRT-RTX "
+        f"{engines['version']}, built on {result['environment']['cpu']}, no GPU."
+    )
+
+
 def kernels() -> str:
     """Times and exactness on the CPU, and what there is of a GPU."""
     on_gpu = "kernels_gpu.json" if (RESULTS / "kernels_gpu.json").exists() else "kernels_cpu.json"
     return f"{cpu_tables(_load('kernels_cpu.json'))}\n\n{gpu_table(_load(on_gpu))}"
 
 
-TABLES = {
-    "quality": quality,
-    "fg_jpeg": fg_jpeg,
-    "latency": latency,
-    "alignment": alignment,
-    "kernels": kernels,
-}
-_MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
+TABLES = {"quality": quality, "fg_jpeg": fg_jpeg, "latency": latency, "alignment": alignment}
 
 
-def redraw(text: str) -> str:
-    """Put the table of :data:`TABLES` that each pair of markers names between them."""
+EXPORT_TABLES = {"precision": precision}
+KERNEL_TABLES = {"kernels": kernels}
+PAGES = {README: TABLES, EXPORT_PAGE: EXPORT_TABLES}
 
-    def drawn(match: re.Match[str]) -> str:
-        if match[2] not in TABLES:
-            raise SystemExit(f"there is no table {match[2]}, only {', '.join(TABLES)}")
-        return f"{match[1]}{TABLES[match[2]]()}\n{match[3]}"
 
-    return _MARKED.sub(drawn, text)
+def redraw(text: str, tables: dict[str, Callable[[], str]] = TABLES) -> str:
+    """Put every table of a page into its text, which has their markers."""
+    for name, draw in tables.items():
+        pattern = re.compile(rf"(<!-- table: {name} -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"the page has no markers for the table {name}")
+        drawn = draw()
+        text = pattern.sub(lambda match, new=drawn: f"{match[1]}{new}\n{match[2]}", text)
+    return text
 
 
 def main() -> int:
-    """Rewrite or check the README; returns the exit code."""
-    old = README.read_text("utf-8")
-    new = redraw(old)
-    if "--check" in sys.argv:
-        return int(old != new)
-    README.write_text(new, "utf-8")
-    return 0
+    """Rewrite or check the pages; returns the exit code."""
+    changed = 0
+    for page, tables in PAGES.items():
+        old = page.read_text("utf-8")
+        new = redraw(old, tables)
+        changed |= int(old != new)
+        if "--check" not in sys.argv:
+            page.write_text(new, "utf-8")
+    return changed if "--check" in sys.argv else 0
 
 
 if __name__ == "__main__":

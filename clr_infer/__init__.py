@@ -17,24 +17,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .client import AsyncClient, Client
     from .errors import (
         ClrError,
+        EngineMismatch,
         ImageError,
         InputError,
         ModelError,
         OutputError,
         RuntimeUnavailable,
+        ServerError,
         UsageError,
         WeightsError,
     )
     from .geometry import Box
-    from .results import Located, Protected, Recovered
+    from .results import Located, Protected, Recovered, Simulated
     from .session import Session, load
     from .settings import Settings
 
 _HOMES = {
+    "AsyncClient": "client",
     "Box": "geometry",
+    "Client": "client",
     "ClrError": "errors",
+    "EngineMismatch": "errors",
     "ImageError": "errors",
     "InputError": "errors",
     "Located": "results",
@@ -43,16 +49,21 @@ _HOMES = {
     "Protected": "results",
     "Recovered": "results",
     "RuntimeUnavailable": "errors",
+    "ServerError": "errors",
     "Session": "session",
     "Settings": "settings",
+    "Simulated": "results",
     "UsageError": "errors",
     "WeightsError": "errors",
     "load": "session",
 }
 
 __all__ = [
+    "AsyncClient",
     "Box",
+    "Client",
     "ClrError",
+    "EngineMismatch",
     "ImageError",
     "InputError",
     "Located",
@@ -61,8 +72,10 @@ __all__ = [
     "Protected",
     "Recovered",
     "RuntimeUnavailable",
+    "ServerError",
     "Session",
     "Settings",
+    "Simulated",
     "UsageError",
     "WeightsError",
     "__version__",

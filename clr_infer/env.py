@@ -22,6 +22,7 @@ _PACKAGES = (
     "tritonclient",
     "tensorrt",
     "tensorrt-rtx",
+    "cuda-python",
     "pycuda",
 )
 

@@ -7,18 +7,32 @@
     |   |-- ImageError          a file or its pixels
     |   `-- UsageError          a combination of options
     |-- OutputError             a result cannot be written (also an OSError)
-    `-- ModelError              weights or networks
-        |-- WeightsError        missing, damaged or foreign weights
-        `-- RuntimeUnavailable  the runtime asked for does not work here
+    |-- ModelError              weights or networks
+    |   |-- EngineMismatch      an engine that was not built for this machine
+    |   |-- WeightsError        missing, damaged or foreign weights
+    |   `-- RuntimeUnavailable  the runtime asked for does not work here
+    `-- ServerError             a server's answer, or none
+        |-- ServerUnavailable   not there, shutting down or overloaded; asking again may help
+        |-- DeadlineExceeded    no answer within the time given (also a TimeoutError)
+        |-- ModelNotServed      the server has no such model
+        |-- AccessDenied        the server wants other credentials
+        `-- RequestRefused      the server takes no such request: other versions on the two sides
 """
 
 __all__ = [
+    "AccessDenied",
     "ClrError",
+    "DeadlineExceeded",
+    "EngineMismatch",
     "ImageError",
     "InputError",
     "ModelError",
+    "ModelNotServed",
     "OutputError",
+    "RequestRefused",
     "RuntimeUnavailable",
+    "ServerError",
+    "ServerUnavailable",
     "UsageError",
     "WeightsError",
 ]
@@ -58,5 +72,35 @@ class WeightsError(ModelError):
     """Weights are missing, damaged, or not those of this manifest."""
 
 
+class EngineMismatch(ModelError):
+    """An engine was not built from this network, by this library, or for this machine."""
+
+
 class RuntimeUnavailable(ModelError):
     """The runtime asked for does not work here."""
+
+
+class ServerError(ClrError):
+    """A server did not do what it was asked to."""
+
+    exit_code = 4
+
+
+class ServerUnavailable(ServerError):
+    """No server there, or one that cannot answer now; the same request may succeed later."""
+
+
+class DeadlineExceeded(ServerError, TimeoutError):
+    """No answer within the time given."""
+
+
+class ModelNotServed(ServerError):
+    """The server has no such model."""
+
+
+class AccessDenied(ServerError):
+    """The server wants other credentials."""
+
+
+class RequestRefused(ServerError):
+    """The server takes no such request: it is not of this version."""

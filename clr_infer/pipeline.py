@@ -10,13 +10,15 @@ import numpy as np
 from .errors import ImageError, InputError
 from .geometry import Box, canvas_size, crop_mask, placed_box
 from .preprocess import check_pixels
-from .results import Located, Protected, Recovered
+from .results import Located, Protected, Recovered, Simulated
 from .runtimes.base import Runtime
 from .settings import Settings
+from .tiles import join_tiles, split_tiles
 
-__all__ = ["PSNR_DB_RANGE", "locate", "protect", "recover"]
+__all__ = ["PSNR_DB_RANGE", "QF_RANGE", "fg_jpeg", "locate", "protect", "recover"]
 
 PSNR_DB_RANGE = (30.0, 50.0)
+QF_RANGE = (1.0, 100.0)
 
 
 class _Stopwatch:
@@ -147,6 +149,38 @@ def recover(runtime: Runtime, images: Sequence[object], settings: Settings) -> l
         Recovered(recovered.get(i), _timed(one, clock), dict(clock.timings_ms))
         for i, one in enumerate(located)
     ]
+
+
+def fg_jpeg(
+    runtime: Runtime, images: Sequence[object], qf: float, settings: Settings
+) -> list[Simulated]:
+    """Show images as JPEG 4:2:0 of a quality factor would leave them, each at its own size.
+
+    Unlike the other networks FG-JPEG sees native pixels, a tile at a time.
+
+    Raises:
+        ImageError: an image cannot be used.
+        InputError: the quality factor is out of range.
+    """
+    low, high = QF_RANGE
+    if not low <= qf <= high:
+        raise InputError(f"the quality factor must lie between {low:g} and {high:g}, not {qf}")
+    results = []
+    for image in images:
+        clock = _Stopwatch(1)
+        with clock.stage("preprocess"):
+            pixels = check_pixels(image, settings)
+        simulated = []
+        for tile in split_tiles(pixels, runtime.size):
+            with clock.stage("fg_jpeg"):
+                tensors = {"image": tile[None], "qf": np.array([qf], np.float32)}
+                uploaded = {name: runtime.pixels.upload(value) for name, value in tensors.items()}
+                frame = runtime.run("fg_jpeg", uploaded)["simulated"][0]
+                simulated.append(runtime.pixels.download(frame))
+        with clock.stage("merge"):
+            merged = join_tiles(simulated, *pixels.shape[:2])
+        results.append(Simulated(merged, dict(clock.timings_ms)))
+    return results
 
 
 def _timed(located: Located, clock: _Stopwatch) -> Located:

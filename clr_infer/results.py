@@ -7,7 +7,7 @@ import numpy as np
 
 from .geometry import Box
 
-__all__ = ["Located", "Protected", "Recovered"]
+__all__ = ["Located", "Protected", "Recovered", "Simulated"]
 
 
 @dataclass(frozen=True)
@@ -71,4 +71,17 @@ class Recovered:
 
     image: np.ndarray | None
     located: Located
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """An image as JPEG would leave it.
+
+    Attributes:
+        image: HxWx3 uint8, the size of what was given.
+        timings_ms: milliseconds of each stage.
+    """
+
+    image: np.ndarray
     timings_ms: dict[str, float] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import pipeline
-from .results import Located, Protected, Recovered
+from .results import Located, Protected, Recovered, Simulated
 from .runtimes import Runtime, open_runtime
 from .settings import DEFAULT_SETTINGS, Settings
 from .weights import Weights
@@ -57,6 +57,19 @@ class Session:
         """
         return self.recover_batch([image])[0]
 
+    def fg_jpeg(self, image: object, qf: float) -> Simulated:
+        """Show an image as JPEG 4:2:0 would leave it, by FG-JPEG.
+
+        Args:
+            image: of any size.
+            qf: JPEG quality factor, 1 to 100, continuous.
+
+        Raises:
+            ImageError: the image cannot be used.
+            InputError: the quality factor is out of range.
+        """
+        return self.fg_jpeg_batch([image], qf)[0]
+
     def protect_batch(
         self, images: Sequence[object], *, psnr_db: float | None = None
     ) -> list[Protected]:
@@ -72,6 +85,10 @@ class Session:
         """Recover several images in one run of the networks, see :meth:`recover`."""
         return pipeline.recover(self.runtime, images, self.settings)
 
+    def fg_jpeg_batch(self, images: Sequence[object], qf: float) -> list[Simulated]:
+        """Simulate JPEG on several images, see :meth:`fg_jpeg`."""
+        return pipeline.fg_jpeg(self.runtime, images, qf, self.settings)
+
 
 def load(
     runtime: str = "auto",
@@ -83,7 +100,7 @@ def load(
     """Open the networks.
 
     Args:
-        runtime: ``"auto"``, ``"onnxruntime"`` or ``"torch"``.
+        runtime: ``"auto"``, ``"onnxruntime"``, ``"torch"``, ``"tensorrt"`` or ``"tensorrt-rtx"``.
         weights: a folder of weights; ``None`` takes those in the package.
         threads: CPU threads within one call; ``None`` takes all cores.
         settings: limits of what is accepted.
@@ -91,6 +108,7 @@ def load(
     Raises:
         WeightsError: the weights are missing or damaged.
         RuntimeUnavailable: the runtime does not work here; the message says what to install.
+        EngineMismatch: an engine in the folder was not built for this machine.
     """
     opened = Weights(weights)
     return Session(open_runtime(runtime, opened, threads), opened, settings)

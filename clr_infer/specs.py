@@ -38,6 +38,11 @@ class NetworkSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
+    @property
+    def model_name(self) -> str:
+        """What the network is called where a server offers it on its own."""
+        return f"{self.name}_network"
+
 
 _FRAME: tuple[int | str, ...] = (3, "size", "size")
 

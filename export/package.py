@@ -9,34 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from ..errors import OutputError
 from ..specs import SPECS
 from ..weights import MANIFEST, SAFETENSORS
+from .inputs import pipeline_inputs
 from .to_onnx import export_onnx
 from .validate import validate_onnx
 
 __all__ = ["write_weights"]
-
-
-def _chain_inputs(networks: nn.ModuleDict, frames: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
-    """The inputs that each network sees when real images, Bx3xSxS, pass the pipeline uncropped."""
-    with torch.inference_mode():
-        images = torch.from_numpy(frames)
-        protected = (images + networks["protect"](images)).clamp(0, 1)
-        aligned = networks["align"](protected)
-        box = networks["localize"](protected)[0]
-    qf = np.linspace(20, 90, len(frames), dtype=np.float32)
-    return {
-        "protect": {"image": frames},
-        "align": {"received": protected.numpy()},
-        "localize": {"received": protected.numpy()},
-        "recover": {"aligned": aligned.numpy(), "crop_box": box.numpy()},
-        "fg_jpeg": {"image": np.rint(frames * 255).astype(np.float32) / 255, "qf": qf},
-    }
 
 
 def write_weights(
@@ -58,7 +41,7 @@ def write_weights(
     tensors = {k: v.contiguous() for k, v in networks.state_dict().items()}
     files = {SAFETENSORS: save_safetensors(tensors)}
     facts["weights_sha256"] = hashlib.sha256(files[SAFETENSORS]).hexdigest()
-    inputs = _chain_inputs(networks, frames)
+    inputs = pipeline_inputs(networks, frames)
     validation = {}
     for name, spec in SPECS.items():
         graph = export_onnx(networks[name], spec, manifest["size"], facts)

@@ -10,20 +10,34 @@ from .jpeg import jpeg_roundtrip, jpeg_simulate
 from .jpeg_tables import quantisation_tables
 from .merge import residual_merge
 from .place import place
-from .reference import rgb_to_ycbcr, ste_round, ycbcr_to_rgb
+from .reference import ste_round
 from .resize import composite, preprocess
+from .stages import (
+    dct_blocks,
+    downsample,
+    idct_blocks,
+    quantise,
+    rgb_to_ycbcr,
+    upsample,
+    ycbcr_to_rgb,
+)
 
 __all__ = [
     "KernelUnavailable",
     "composite",
+    "dct_blocks",
+    "downsample",
+    "idct_blocks",
     "jpeg_roundtrip",
     "jpeg_simulate",
     "place",
     "preprocess",
     "quantisation_tables",
+    "quantise",
     "residual_merge",
     "resolve",
     "rgb_to_ycbcr",
     "ste_round",
+    "upsample",
     "ycbcr_to_rgb",
 ]

@@ -17,7 +17,7 @@ from typing import Any
 
 from .aot import Launch
 from .color import chroma_of, clip, from_level, luma_of, mark, rgb_of, to_pixel
-from .dct import dct8, idct8, load8, store8, transpose8
+from .dct import dct8, idct8, join8, load8, store8, transpose8
 from .language import HAS_TRITON, jit, tl
 from .quantize import requantise, soft_parts
 
@@ -239,11 +239,10 @@ def _gradient_block(samples, pointers, steps, partial, lane, live, mask, TABLES:
     parts = [soft_parts(c[i], steps[i]) for i in (0, 1, 2, 3, 4, 5, 6, 7)]
     if TABLES:
         N: tl.constexpr = lane.shape[0]
-        column = tl.arange(0, 8)
-        for i in tl.static_range(8):
-            terms = tl.where(mask, gradient[i] * parts[i][1], 0.0)
-            total = tl.sum(tl.reshape(terms, (N // 8, 8)), axis=0)
-            tl.store(partial + 8 * i + column, total)
+        terms = [tl.where(mask, gradient[i] * parts[i][1], 0.0) for i in (0, 1, 2, 3, 4, 5, 6, 7)]
+        totals = tl.sum(tl.reshape(join8(terms), (N // 8, 8, 8)), axis=0)
+        transposed = 8 * tl.arange(0, 8)[None, :] + tl.arange(0, 8)[:, None]
+        tl.store(partial + transposed, totals)
     gradient = [gradient[i] * parts[i][0] for i in (0, 1, 2, 3, 4, 5, 6, 7)]
     gradient = idct8(transpose8(idct8(gradient, True, False)), False, False)
     store8(pointers, gradient, mask, 4)

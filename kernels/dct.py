@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from .language import constexpr_function, jit, tl
 
-__all__ = ["dct8", "idct8", "load8", "store8", "transpose8"]
+__all__ = ["dct8", "idct8", "join8", "load8", "store8", "transpose8"]
 
 # A row or column is a tuple of eight tensors [N], one element per thread.
 
@@ -99,7 +99,7 @@ def idct8(y, FIRST: tl.constexpr, FIXED: tl.constexpr):
 
 
 @jit
-def _join8(x):
+def join8(x):
     """Eight tensors [N] as one [N, 8]."""
     x0, x1, x2, x3, x4, x5, x6, x7 = x
     even = tl.join(tl.join(x0, x4), tl.join(x2, x6))
@@ -123,7 +123,7 @@ def _split8(x):
 @jit
 def transpose8(x):
     """Transpose 8x8 blocks: threads n..n+7 hold the rows of a block, then its columns."""
-    x = _join8(x)
+    x = join8(x)
     N: tl.constexpr = x.shape[0]
     blocks = tl.permute(tl.reshape(x, (N // 8, 8, 8)), (0, 2, 1))
     return _split8(tl.reshape(blocks, (N, 8)))
@@ -166,4 +166,4 @@ def store8(pointers, x, mask, WIDE: tl.constexpr):
         tl.store(pointers[:, None] + 4 + step, b, mask=mask[:, None])
     else:
         step = tl.arange(0, 8)[None, :]
-        tl.store(pointers[:, None] + step, _join8(x), mask=mask[:, None])
+        tl.store(pointers[:, None] + step, join8(x), mask=mask[:, None])

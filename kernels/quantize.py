@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from .language import jit, tl
 
-__all__ = ["requantise", "soft_parts"]
+__all__ = ["exact_level", "requantise", "smooth_level", "soft_parts"]
 
 
 @jit
@@ -24,31 +24,47 @@ def _nearest(x):
 
 
 @jit
-def requantise(c, step, index, seed, ROUNDING: tl.constexpr):
-    """Quantise, round and dequantise: int32 for ``"exact"``, else fp32, in whole units.
+def exact_level(c, step):
+    """The level of coefficients in eighths, int32; ``step`` is fp32 and a whole number."""
+    # The half keeps the quotient, whose numerator is below 2^20, off the whole numbers that the
+    # rounding of fp32 could miss.
+    numerator = (tl.abs(c) + 4 * step.to(tl.int32)).to(tl.float32) + 0.5
+    level = (numerator * tl.div_rn(0.125, step)).to(tl.int32)
+    return tl.where(c < 0, -level, level)
+
+
+@jit
+def smooth_level(x, index, seed, ROUNDING: tl.constexpr):
+    """The level of fp32 coefficients in units of a step.
 
     Args:
-        c: coefficients in eighths, int32.
-        step: their steps, fp32; whole numbers for ``"exact"``.
+        x: coefficients.
         index: their places in the sequence of random numbers, for ``"noise"``.
         seed: of that sequence.
-        ROUNDING: ``"exact"``, ``"soft"`` or ``"noise"``.
+        ROUNDING: ``"nearest"``, ``"soft"`` or ``"noise"``.
+    """
+    if ROUNDING == "noise":
+        return x + tl.rand(seed, index) - 0.5
+    else:
+        nearest = _nearest(x)
+        if ROUNDING == "soft":
+            rest = x - nearest
+            return nearest + rest * rest * rest
+        else:
+            return nearest
+
+
+@jit
+def requantise(c, step, index, seed, ROUNDING: tl.constexpr):
+    """Quantise and dequantise coefficients in eighths, int32, to whole units.
+
+    int32 for ``"exact"``, else fp32; the other arguments are those of :func:`smooth_level`.
     """
     if ROUNDING == "exact":
-        whole = step.to(tl.int32)
-        # The half keeps the quotient, whose numerator is below 2^20, off the whole numbers that
-        # the rounding of fp32 could miss.
-        quotient = ((tl.abs(c) + 4 * whole).to(tl.float32) + 0.5) * tl.div_rn(0.125, step)
-        value = quotient.to(tl.int32) * whole
-        return tl.where(c < 0, -value, value)
+        return exact_level(c, step) * step.to(tl.int32)
     else:
         x = tl.div_rn(c.to(tl.float32) * 0.125, step)
-        if ROUNDING == "soft":
-            nearest = _nearest(x)
-            rest = x - nearest
-            return (nearest + rest * rest * rest) * step
-        else:
-            return (x + tl.rand(seed, index) - 0.5) * step
+        return smooth_level(x, index, seed, ROUNDING) * step
 
 
 @jit

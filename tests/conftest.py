@@ -44,3 +44,27 @@ def session() -> clr_infer.Session:
 @pytest.fixture(scope="session")
 def protected(session: clr_infer.Session, raccoon: np.ndarray) -> np.ndarray:
     return session.protect(raccoon).image
+
+
+@pytest.fixture(scope="session")
+def onnx_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of ``clr-infer export onnx`` in every precision."""
+    from clr_infer.cli import main
+
+    out = tmp_path_factory.mktemp("onnx") / "models"
+    words = ["export", "onnx", "-o", str(out), "--precision", "fp32", "fp16", "bf16", "int8"]
+    photos = ["--validate-on", str(IMAGES / "coffee.jpg"), "--calibration", str(IMAGES)]
+    assert main([*words, *photos]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def engine_folders(onnx_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of ``clr-infer export tensorrt`` from these, in every precision."""
+    from clr_infer.cli import main
+
+    out = tmp_path_factory.mktemp("engines") / "engines"
+    words = ["export", "tensorrt", "-o", str(out), "--flavour", "tensorrt-rtx"]
+    precisions = ["--precision", "fp32", "fp16", "bf16", "int8"]
+    assert main([*words, "--from", str(onnx_folders), *precisions]) == 0
+    return out

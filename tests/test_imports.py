@@ -24,10 +24,31 @@ ALLOWED = {
         "networks",
         "pixels",
         "device_pixels",
+        "engine_files",
     },
-    "export": {"export", "specs", "errors", "weights"},
+    "export": {"export", "specs", "errors", "weights", "engine_files"},
+    "client": {
+        "client",
+        "errors",
+        "image_checks",
+        "pixels",
+        "results",
+        "runtimes",
+        "serving",
+        "settings",
+        "specs",
+        "weights",
+    },
 }
-WITHOUT_TORCH = ["clr_infer", "clr_infer.session", "clr_infer.cli", "clr_infer.demo"]
+WITHOUT_TORCH = [
+    "clr_infer",
+    "clr_infer.session",
+    "clr_infer.cli",
+    "clr_infer.client",
+    "clr_infer.demo",
+    "clr_infer.serving.embedded",
+    "clr_infer.serving.image_models",
+]
 
 
 def _folder(package: str) -> Path:

@@ -1,4 +1,4 @@
-"""The published numbers: each result file is whole, and the README's tables are drawn from them."""
+"""The published numbers: each result file is whole, and the pages' tables are drawn from them."""
 
 import importlib.util
 import json
@@ -17,6 +17,7 @@ NEEDED = {
     "kodak.json": {"format", "facts", "aggregates", "images", "crops", "cases"},
     "fg_jpeg_kodak.json": {"kind", "versions", "parameters_sha256", "images", "rows"},
     "end_to_end_cpu.json": {"kind", "commit", "environment", "import", "runtimes"},
+    "precision.json": {"kind", "commit", "environment", "weights", "onnx", "engines"},
     "ablation_alignment.json": {"kind", "setting", "arms"},
     "kernels_cpu.json": {"kind", "commit", "environment", "cpu", "goals"},
     "kernels_aot.json": {"kind", "commit", "environment", "kernels"},
@@ -35,6 +36,7 @@ def test_result_files_are_whole(name):
 def test_published_quality_is_that_of_the_shipped_weights():
     shipped = Weights().manifest["files"]
     assert _load("kodak.json")["facts"]["weights"]["files"] == shipped
+    assert _load("precision.json")["weights"] == shipped
     assert _load("fg_jpeg_kodak.json")["parameters_sha256"] == fg_jpeg_digest(Weights())
 
 
@@ -73,23 +75,22 @@ def _report():
 
 
 def test_tables_are_drawn_from_the_result_files():
-    text = (ROOT / "README.md").read_text("utf-8")
-    for name in ("quality", "fg_jpeg", "latency", "alignment"):
-        assert f"<!-- table: {name} -->" in text
-    assert _report().redraw(text) == text
-
-
-def test_a_table_is_drawn_where_its_markers_are():
     report = _report()
-    drawn = report.redraw("# Page\n<!-- table: kernels -->\n<!-- end -->\n")
-    assert "| jpeg_simulate, ste |" in drawn and report.redraw(drawn) == drawn
-    with pytest.raises(SystemExit, match="no table kernel,"):
-        report.redraw("<!-- table: kernel -->\n<!-- end -->")
+    for page, tables in report.PAGES.items():
+        text = page.read_text("utf-8")
+        assert report.redraw(text, tables) == text, page.name
+
+
+def test_the_table_of_the_kernels_is_drawn_between_its_markers():
+    report = _report()
+    drawn = report.redraw("<!-- table: kernels -->\n<!-- end -->\n", report.KERNEL_TABLES)
+    assert "| jpeg_simulate, ste |" in drawn
+    assert report.redraw(drawn, report.KERNEL_TABLES) == drawn
 
 
 def test_pages_name_only_files_that_exist():
     import re
 
-    for page in (ROOT / "README.md", ROOT / "docs" / "quality.md"):
+    for page in (ROOT / "README.md", ROOT / "docs" / "quality.md", ROOT / "docs" / "export.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} names {target}"

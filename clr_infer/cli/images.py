@@ -11,6 +11,7 @@ from ..errors import UsageError
 from ..image_io import ALPHA_FORMATS, LoadedImage, encode_image, format_for, write_bytes
 from ..settings import Settings
 from .inputs import STANDARD_STREAM, expand_inputs, for_each, load_input, output_path, shown
+from .server_options import add_server_options, open_served
 
 __all__ = ["add_commands"]
 
@@ -73,9 +74,12 @@ def _command(
 
 def add_networks(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose networks and what runs them."""
-    parser.add_argument("--runtime", default="auto", help="auto, onnxruntime or torch")
+    parser.add_argument(
+        "--runtime", default="auto", help="auto, onnxruntime, torch, tensorrt or tensorrt-rtx"
+    )
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    add_server_options(parser)
 
 
 def _add_output(parser: argparse.ArgumentParser, required: bool) -> None:
@@ -97,10 +101,17 @@ def session_settings(args: argparse.Namespace) -> Settings:
     return Settings(max_pixels=args.max_pixels) if args.max_pixels else Settings()
 
 
-def open_session(args: argparse.Namespace, settings: Settings):  # noqa: ANN201
-    """The session that the options ask for."""
+def open_session(  # noqa: ANN201
+    args: argparse.Namespace, settings: Settings, networks_only: bool = False
+):
+    """The session that the options ask for: here, or a client with the same methods.
+
+    With ``networks_only`` it is a session in any case, and a server runs its networks alone.
+    """
     from ..session import load
 
+    if args.url:
+        return open_served(args, settings, networks_only)
     return load(args.runtime, weights=args.weights, threads=args.threads, settings=settings)
 
 

@@ -1,4 +1,4 @@
-"""``evaluate``, ``train``, ``export``, ``demo`` and ``env``."""
+"""``evaluate``, ``train``, ``demo`` and ``env``."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from ..settings import Settings
 from .images import add_networks, open_session
 from .inputs import expand_inputs, load_input
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "package_run"]
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -69,18 +69,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--no-alignment", action="store_true", help="leave its loss out (ablation)")
     train.add_argument("--data-note", default="", help="what the photographs are, for the card")
 
-    text = "calibrate and export checkpoints of a training folder to a folder of weights"
-    export = commands.add_parser("export", help=text, description=text)
-    export.set_defaults(run=_export)
-    export.add_argument("folder", type=Path, metavar="RUN", help="the output folder of train")
-    export.add_argument("--val", type=Path, required=True, metavar="DIR", help="to calibrate on")
-    export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    export.add_argument("--frame", type=int, default=512, help="frame of the result (default: 512)")
-    export.add_argument(
-        "--strength", type=float, metavar="DB", help="default strength (default: as trained)"
-    )
-    export.add_argument("--data-note", default="", help="what the photographs are, for the card")
-
     text = "show versions and hardware (for bug reports)"
     env = commands.add_parser("env", help=text, description=text)
     env.set_defaults(run=_env)
@@ -116,7 +104,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         report = evaluate_fg_jpeg(Weights(args.weights), images)
         write_fg_jpeg(report, args.output, force=args.force)
     else:
-        session = open_session(args, Settings())
+        session = open_session(args, Settings(), networks_only=True)
         measured = evaluate(session, images, args.set, psnr_db=args.strength, seed=args.seed)
         write_report(measured, args.output, force=args.force)
     print((args.output / REPORT_MARKDOWN).read_text("utf-8"))
@@ -161,17 +149,13 @@ def _train(args: argparse.Namespace) -> int:
     if not (args.output / "fg_jpeg.pt").exists():
         jpeg_plan = FgJpegPlan(minutes=args.fg_minutes, seed=args.seed)
         train_fg_jpeg(jpeg_plan, photos, args.output, device)
-    _package(args, args.output, args.output / "weights", args.strength)
+    package_run(args, args.output, args.output / "weights", args.strength)
     return 0
 
 
-def _export(args: argparse.Namespace) -> int:
+def package_run(args: argparse.Namespace, run: Path, folder: Path, strength: float | None) -> None:
+    """Calibrate and export the checkpoints of a training folder, and describe the result."""
     _device("cpu")
-    _package(args, args.folder, args.output, args.strength)
-    return 0
-
-
-def _package(args: argparse.Namespace, run: Path, folder: Path, strength: float | None) -> None:
     import torch
 
     from ..evaluate import evaluate, markdown, write_report

@@ -31,6 +31,11 @@ class OnnxRuntimeCpu:
             raise RuntimeUnavailable(
                 "the onnxruntime runtime needs the package onnxruntime: pip install onnxruntime"
             ) from error
+        if weights.manifest.get("precision") == "bf16":
+            raise RuntimeUnavailable(
+                "ONNX Runtime has no bfloat16 layers on a CPU: take fp16 or int8 here, "
+                "and bf16 for engines"
+            )
         self._onnxruntime = onnxruntime
         self._weights = weights
         self._threads = threads

@@ -24,9 +24,14 @@ def test_fg_jpeg_is_close_to_the_real_codec_at_every_quality(report):
 
 
 def test_fg_jpeg_beats_soft_rounding_on_the_whole(report):
-    soft = "plain core, soft rounding"
-    wins = [r["psnr_db"]["FG-JPEG"] > r["psnr_db"][soft] for r in report["rows"] if r["qf"] <= 80]
-    assert sum(wins) == len(wins)
+    for row in report["rows"]:
+        if row["qf"] <= 80:
+            assert row["psnr_db"]["FG-JPEG"] > row["psnr_db"]["soft rounding"], row
+
+
+def test_straight_through_rounding_is_exact(report):
+    assert all(row["exact"]["straight-through"] == 1.0 for row in report["rows"])
+    assert "exact" in fg_jpeg_markdown(report)
 
 
 def test_the_qf_predictor_reads_the_quality_off_real_files(report):

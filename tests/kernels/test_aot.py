@@ -67,9 +67,9 @@ from dataclasses import replace
 from clr_infer.kernels.aot import registry, report_all
 small = {}
 for name, launch in registry().items():
-    sizes = {a: 1 for a, kind in launch.types.items() if kind == "i32"}
-    types = {a: kind for a, kind in launch.types.items() if kind != "i32"}
-    small[name] = replace(launch, types=types, constants={**launch.constants, **sizes})
+    fixed = {*launch.constants, *launch.multiples_of_16}  # constants, and what is a multiple of 16
+    sizes = {a: 1 for a, kind in launch.types.items() if kind == "i32" and a not in fixed}
+    small[name] = replace(launch, constants={**launch.constants, **sizes})
 print(json.dumps(report_all(small, [90])))
 """
     reports = _compiled("-c", code)

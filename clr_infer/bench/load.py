@@ -1,0 +1,114 @@
+"""Load on anything that can be awaited: a closed loop, or a fixed rate of requests."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import ClrError
+
+__all__ = ["closed_loop", "fixed_rate", "highest_rate", "summary"]
+
+_Ask = Callable[[], Awaitable[Any]]
+
+
+def summary(latencies_ms: list[float], seconds: float, failed: int = 0) -> dict[str, float]:
+    """Percentiles and throughput of one measurement."""
+    if not latencies_ms:
+        return {"requests": 0, "failed": failed, "images_per_s": 0.0}
+    p50, p95, p99 = np.percentile(latencies_ms, [50, 95, 99])
+    return {
+        "requests": len(latencies_ms),
+        "failed": failed,
+        "p50_ms": round(float(p50), 3),
+        "p95_ms": round(float(p95), 3),
+        "p99_ms": round(float(p99), 3),
+        "images_per_s": round(len(latencies_ms) / seconds, 3),
+    }
+
+
+async def closed_loop(ask: _Ask, concurrency: int, seconds: float) -> dict[str, float]:
+    """So many callers, each of which asks again as soon as it is answered.
+
+    Warmed up by one request of each caller, which does not count.
+    """
+    latencies_ms: list[float] = []
+    failed = 0
+    await asyncio.gather(*(ask() for _ in range(concurrency)))
+    began = time.perf_counter()
+
+    async def caller() -> None:
+        nonlocal failed
+        while (sent := time.perf_counter()) - began < seconds:
+            try:
+                await ask()
+            except ClrError:
+                failed += 1
+            else:
+                latencies_ms.append((time.perf_counter() - sent) * 1000.0)
+
+    await asyncio.gather(*(caller() for _ in range(concurrency)))
+    return summary(latencies_ms, time.perf_counter() - began, failed)
+
+
+async def fixed_rate(ask: _Ask, per_s: float, seconds: float) -> dict[str, float]:
+    """Requests at random moments (a Poisson process), whether or not earlier ones are answered.
+
+    Latency counts from the moment that a request was due, so that a generator that falls behind
+    does not flatter the server.
+    """
+    clock = random.Random(0)
+    latencies_ms: list[float] = []
+    failed = 0
+    await ask()
+    began = time.perf_counter()
+
+    async def one(due: float) -> None:
+        nonlocal failed
+        try:
+            await ask()
+        except ClrError:
+            failed += 1
+        else:
+            latencies_ms.append((time.perf_counter() - due) * 1000.0)
+
+    tasks = []
+    due = began
+    while (due := due + clock.expovariate(per_s)) < began + seconds:
+        await asyncio.sleep(max(due - time.perf_counter(), 0.0))
+        tasks.append(asyncio.create_task(one(due)))
+    await asyncio.gather(*tasks)
+    found = summary(latencies_ms, time.perf_counter() - began, failed)
+    return {"offered_per_s": per_s, **found}
+
+
+async def highest_rate(
+    ask: _Ask, percentile: str, limit_ms: float, seconds: float, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The highest rate of random requests whose latency stays below a limit, by bisection.
+
+    Args:
+        ask: sends one request.
+        percentile: ``"p50"``, ``"p95"`` or ``"p99"``.
+        limit_ms: of that percentile.
+        seconds: of each trial.
+        say: told of every trial.
+
+    Returns:
+        ``rate_per_s``, 0 if none meets the limit, and all ``trials``.
+    """
+    most = (await closed_loop(ask, 8, seconds))["images_per_s"]
+    low, high, trials = 0.0, 1.2 * most, []
+    for _ in range(6):
+        rate = (low + high) / 2
+        found = await fixed_rate(ask, rate, seconds)
+        met = bool(found["requests"]) and not found["failed"]
+        met = met and found[f"{percentile}_ms"] <= limit_ms
+        reached = found.get(f"{percentile}_ms")
+        say(f"{rate:.1f}/s: {percentile} {reached} ms, {'met' if met else 'missed'}")
+        trials.append({**found, "met": met})
+        low, high = (rate, high) if met else (low, rate)
+    return {"rate_per_s": round(low, 2), "trials": trials}

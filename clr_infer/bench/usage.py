@@ -1,0 +1,58 @@
+"""CPU time and memory of a process and of those below it."""
+
+import os
+import time
+from pathlib import Path
+
+__all__ = ["Usage"]
+
+
+class Usage:
+    """Measures from its creation on.
+
+    Args:
+        pid: the topmost process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._began, self._cpu_s = time.monotonic(), self._cpu()
+
+    def read(self) -> dict[str, float]:
+        """CPU cores in use on average, and resident memory now in MB (shared pages count twice)."""
+        seconds = time.monotonic() - self._began
+        memory = sum(self._resident_mb(pid) for pid in self._family())
+        return {
+            "cpu_cores": round((self._cpu() - self._cpu_s) / seconds, 2),
+            "memory_mb": round(memory),
+        }
+
+    def _family(self) -> list[int]:
+        parents = {}
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit() and (fields := _stat(int(folder.name))):
+                parents[int(folder.name)] = int(fields[1])
+        family = [self._pid]
+        for pid in family:
+            family += [child for child, parent in parents.items() if parent == pid]
+        return family
+
+    def _cpu(self) -> float:
+        ticks = 0
+        for pid in self._family():
+            if fields := _stat(pid):
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    @staticmethod
+    def _resident_mb(pid: int) -> float:
+        fields = _stat(pid)
+        return int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if fields else 0.0
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of a process after its name: state, parent and so on."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it ended meanwhile
+        return None

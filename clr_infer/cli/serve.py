@@ -1,0 +1,104 @@
+"""``serve`` and ``health``."""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from ..errors import RuntimeUnavailable, ServerError
+from ..settings import Settings
+from .repository import add_profile
+from .server_options import add_server_options, open_client
+
+__all__ = ["add_commands"]
+
+_WATCH_S = 0.5
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add the commands that run a server or ask after one."""
+    text = "serve on this machine alone, with the real Triton server; downloads it on first use"
+    serve = commands.add_parser("serve", help=text, description=text)
+    serve.set_defaults(run=_serve)
+    serve.add_argument("--host", default="127.0.0.1", help="a loopback address")
+    for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
+        serve.add_argument(
+            f"--{name}-port", type=int, default=port, metavar="PORT", help=f"default: {port}"
+        )
+    serve.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
+    serve.add_argument("--max-pixels", type=int, metavar="N", help="accept images up to N pixels")
+    serve.add_argument(
+        "--drain", type=float, default=30.0, metavar="S", help="for requests under way at the end"
+    )
+    serve.add_argument("--verbose", action="store_true", help="show the server's own log")
+    add_profile(serve)
+
+    text = "ask a server for a golden inference; exit code 0 if it does its job, else 4"
+    health = commands.add_parser("health", help=text, description=text)
+    health.set_defaults(run=_health)
+    add_server_options(health, required=True)
+    health.add_argument("--json", action="store_true")
+
+
+def _serve(args: argparse.Namespace) -> int:
+    try:
+        from ..serving.embedded import EmbeddedServer, ServeOptions
+    except ImportError as error:
+        message = f'serving needs pip install "clr_infer[serve]" ({error})'
+        raise RuntimeUnavailable(message) from error
+    from ..serving.profiles import chosen_profile
+    from ..weights import Weights
+
+    options = ServeOptions(
+        host=args.host,
+        http_port=args.http_port,
+        grpc_port=args.grpc_port,
+        metrics_port=args.metrics_port,
+        weights=Weights(args.weights),
+        profile=chosen_profile(args.profile, args.instances),
+        settings=Settings(max_pixels=args.max_pixels) if args.max_pixels else Settings(),
+        drain_s=args.drain,
+        verbose=args.verbose,
+    )
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    server = EmbeddedServer(options)
+    try:
+        timings_ms = server.start()
+        _announce(server, timings_ms)
+        while not stopping.wait(_WATCH_S):
+            for event in server.watch():
+                print(event, file=sys.stderr, flush=True)
+        print("finishing what is under way", file=sys.stderr, flush=True)
+    finally:
+        gentle = server.stop()
+    return 0 if gentle else ServerError.exit_code
+
+
+def _announce(server, timings_ms: dict[str, float]) -> None:  # noqa: ANN001
+    golden = ", ".join(f"{name} {value:.0f} ms" for name, value in timings_ms.items())
+    print(
+        f"ready; golden inference: {golden}\n"
+        f"  http     {server.http_url}\n"
+        f"  grpc     {server.grpc_url}\n"
+        f"  metrics  {server.metrics_url}\n"
+        f"try: clr-infer protect photo.jpg -o protected.png --url {server.grpc_url}",
+        flush=True,
+    )
+
+
+def _health(args: argparse.Namespace) -> int:
+    from ..serving import golden
+
+    with open_client(args, Settings()) as client:
+        timings_ms = golden.check(client)
+        facts = {"healthy": True, "timings_ms": timings_ms, **client.health()}
+    if args.json:
+        print(json.dumps(facts))
+    else:
+        steps = ", ".join(f"{name} {value:.0f} ms" for name, value in timings_ms.items())
+        print(f"healthy: {steps}")
+    return 0

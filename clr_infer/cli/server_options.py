@@ -1,0 +1,69 @@
+"""The options of every command that can work on a server."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..settings import Settings
+
+__all__ = ["TOKEN_VARIABLE", "add_server_options", "open_client", "open_served"]
+
+TOKEN_VARIABLE = "CLR_INFER_TOKEN"
+
+
+def add_server_options(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Add the options that choose a server."""
+    parser.add_argument(
+        "--url",
+        metavar="URL",
+        required=required,
+        help="work on a server: grpc://host:8001, http://host:8000, grpcs:// or https://; "
+        f"a bearer token is read from {TOKEN_VARIABLE}",
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="of each request (default: 60)"
+    )
+    parser.add_argument(
+        "--shared-memory", action="store_true", help="pass pixels so; the server is on this host"
+    )
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="PEM of the server's authority")
+
+
+def open_client(args: argparse.Namespace, settings: Settings):  # noqa: ANN201
+    """The client that the options ask for."""
+    try:
+        from ..client import Client
+    except ImportError as error:
+        raise UsageError(f'--url needs pip install "clr_infer[client]" ({error})') from error
+    if args.timeout <= 0:
+        raise UsageError("--timeout must be above 0")
+    return Client(
+        args.url,
+        timeout_s=args.timeout,
+        shared_memory=args.shared_memory,
+        token=os.environ.get(TOKEN_VARIABLE),
+        tls_ca=args.tls_ca,
+        settings=settings,
+    )
+
+
+def open_served(args: argparse.Namespace, settings: Settings, networks_only: bool) -> Any:
+    """A client, or a session whose networks are a server's.
+
+    Raises:
+        UsageError: options that choose what runs here.
+    """
+    if args.runtime != "auto" or args.threads is not None:
+        raise UsageError("--url goes without --runtime and --threads: the server has its own")
+    if not networks_only:
+        if args.weights is not None:
+            raise UsageError("--url goes without --weights: the server has its own")
+        return open_client(args, settings)
+    from ..client.runtime import ServedNetworks
+    from ..session import Session
+    from ..weights import Weights
+
+    weights = Weights(args.weights)
+    return Session(ServedNetworks(open_client(args, settings), weights), weights, settings)

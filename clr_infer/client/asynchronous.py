@@ -1,0 +1,361 @@
+"""The client for asyncio; the other one, :class:`.Client`, runs it in a thread."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..errors import (
+    ClrError,
+    DeadlineExceeded,
+    ModelNotServed,
+    RequestRefused,
+    ServerError,
+    ServerUnavailable,
+)
+from ..results import Located, Protected, Recovered, Simulated
+from ..serving.contract import IMAGE_MODELS
+from ..settings import DEFAULT_SETTINGS, Settings
+from ..specs import SPECS
+from .calls import Call, Encoded, encoded_call, pixels_call
+from .retry import Budget, Retry
+from .shared import SharedMemory
+from .statistics import model_statistics
+from .transports import Transport, open_transport
+
+__all__ = ["DEFAULT_CONCURRENCY", "DEFAULT_TIMEOUT_S", "AsyncClient"]
+
+DEFAULT_TIMEOUT_S = 30.0
+DEFAULT_CONCURRENCY = 16
+
+_log = logging.getLogger(__name__)
+
+
+class AsyncClient:
+    """Protect, locate and recover on a server.
+
+    The methods and results are those of :class:`clr_infer.Session`; images may also be the bytes
+    of an image file, which are sent as they are.
+
+    Args:
+        url: ``grpc://host:8001``, ``grpcs://``, ``http://host:8000`` or ``https://``.
+        timeout_s: the time that a call may take, retries included; every call has one.
+        retry: how to ask again while the server is unavailable.
+        shared_memory: pass pixels through system shared memory; client and server share a host.
+        token: sent as ``Authorization: Bearer``; use it with TLS only.
+        headers: sent with every request.
+        tls_ca: PEM file of the authority behind the server's certificate.
+        tls_cert: PEM files of a client certificate and its key.
+        settings: limits, checked before anything is sent; the server has its own.
+
+    Raises:
+        UsageError: no such address.
+        RuntimeUnavailable: tritonclient is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry: Retry = Retry(),  # noqa: B008 - frozen
+        shared_memory: bool = False,
+        token: str | None = None,
+        headers: dict[str, str] | None = None,
+        tls_ca: Path | None = None,
+        tls_cert: tuple[Path, Path] | None = None,
+        settings: Settings = DEFAULT_SETTINGS,
+    ) -> None:
+        bearer = {"Authorization": f"Bearer {token}"} if token else {}
+        self._transport: Transport = open_transport(
+            url, headers={**(headers or {}), **bearer}, tls_ca=tls_ca, tls_cert=tls_cert
+        )
+        self.url, self.timeout_s, self.settings = url, timeout_s, settings
+        self._retry, self._budget = retry, Budget(retry)
+        self._shared = SharedMemory(self._ask) if shared_memory else None
+
+    async def protect(self, image: object, *, psnr_db: float | None = None) -> Protected:
+        """Protect an image, see :meth:`clr_infer.Session.protect`."""
+        return await self.call(self._protect_call(image, psnr_db))
+
+    async def locate(self, image: object) -> Located:
+        """Locate a fragment, see :meth:`clr_infer.Session.locate`."""
+        return await self.call(pixels_call("locate", image, self.settings, {}))
+
+    async def recover(self, image: object) -> Recovered:
+        """Recover the original of a fragment, see :meth:`clr_infer.Session.recover`."""
+        return await self.call(pixels_call("recover", image, self.settings, {}))
+
+    async def fg_jpeg(self, image: object, qf: float) -> Simulated:
+        """Simulate JPEG, see :meth:`clr_infer.Session.fg_jpeg`."""
+        return await self.call(pixels_call("fg_jpeg", image, self.settings, {"qf": qf}))
+
+    async def protect_encoded(
+        self,
+        image: object,
+        *,
+        psnr_db: float | None = None,
+        format: str = "png",
+        quality: int | None = None,
+        strip: bool = False,
+    ) -> Encoded:
+        """Protect an image file and take an image file back; EXIF, profile and alpha are kept.
+
+        Args:
+            image: the file's bytes, or pixels.
+            psnr_db: strength, see :meth:`protect`.
+            format: ``"png"``, ``"jpeg"``, ``"webp"``, ``"tiff"`` or ``"bmp"``.
+            quality: 1 to 100, of jpeg and webp.
+            strip: drop EXIF and the colour profile.
+        """
+        options: dict[str, Any] = {"format": format, "quality": quality, "strip": strip}
+        if psnr_db is not None:
+            options["strength"] = float(psnr_db)
+        return await self.call(encoded_call("protect", image, self.settings, options))
+
+    async def recover_encoded(
+        self, image: object, *, format: str = "png", quality: int | None = None, strip: bool = False
+    ) -> Encoded:
+        """Recover from an image file to an image file, see :meth:`protect_encoded`."""
+        options = {"format": format, "quality": quality, "strip": strip}
+        return await self.call(encoded_call("recover", image, self.settings, options))
+
+    async def protect_batch(
+        self,
+        images: Sequence[object],
+        *,
+        psnr_db: float | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        progress: bool = False,
+    ) -> list[Protected]:
+        """Protect several images at once, see :meth:`batch`."""
+        calls = (self._protect_call(image, psnr_db) for image in images)
+        return await self.batch(calls, len(images), concurrency, progress)
+
+    async def locate_batch(
+        self,
+        images: Sequence[object],
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        progress: bool = False,
+    ) -> list[Located]:
+        """Locate several fragments at once, see :meth:`batch`."""
+        calls = (pixels_call("locate", image, self.settings, {}) for image in images)
+        return await self.batch(calls, len(images), concurrency, progress)
+
+    async def recover_batch(
+        self,
+        images: Sequence[object],
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        progress: bool = False,
+    ) -> list[Recovered]:
+        """Recover several originals at once, see :meth:`batch`."""
+        calls = (pixels_call("recover", image, self.settings, {}) for image in images)
+        return await self.batch(calls, len(images), concurrency, progress)
+
+    async def fg_jpeg_batch(
+        self,
+        images: Sequence[object],
+        qf: float,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        progress: bool = False,
+    ) -> list[Simulated]:
+        """Simulate JPEG on several images at once, see :meth:`batch`."""
+        calls = (pixels_call("fg_jpeg", image, self.settings, {"qf": qf}) for image in images)
+        return await self.batch(calls, len(images), concurrency, progress)
+
+    async def batch(
+        self, calls: Iterable[Call], count: int, concurrency: int, progress: bool
+    ) -> list[Any]:
+        """Send calls, some at a time, which the server batches; results come in order.
+
+        Args:
+            calls: made one by one, as they are sent.
+            count: how many there are, for the progress bar.
+            concurrency: how many may be under way.
+            progress: draw a bar on standard error.
+
+        Raises:
+            ClrError: the first failure; calls that are under way are given up.
+        """
+        results: dict[int, Any] = {}
+        with _bar(count, progress) as bar:
+            async for index, outcome in _bounded(calls, self.call, concurrency):
+                if isinstance(outcome, ClrError):
+                    raise outcome
+                results[index] = outcome
+                bar.update()
+        return [results[index] for index in sorted(results)]
+
+    async def stream(
+        self,
+        method: str,
+        images: Iterable[object],
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        **options: float,
+    ) -> AsyncIterator[tuple[int, Any]]:
+        """Results as they come, each with the index of its image; failures are among them.
+
+        Args:
+            method: ``"protect"``, ``"locate"``, ``"recover"`` or ``"fg_jpeg"``.
+            images: taken as there is room; may be endless.
+            concurrency: how many may be under way.
+            **options: ``psnr_db`` or ``qf``.
+
+        Yields:
+            The index, and the result or the :class:`~clr_infer.errors.ClrError` of that image.
+        """
+        named = {"strength" if k == "psnr_db" else k: v for k, v in options.items()}
+
+        async def one(image: object) -> Any:
+            return await self.call(pixels_call(method, image, self.settings, named))
+
+        async for outcome in _bounded(images, one, concurrency):
+            yield outcome
+
+    async def health(self) -> dict[str, Any]:
+        """Is the server live, is it ready, and which of our models are?
+
+        The ready flag of a model may be wrong; :func:`clr_infer.serving.golden.check` is not.
+        """
+        names = [spec.name for spec in IMAGE_MODELS.values()]
+        names += [spec.model_name for spec in SPECS.values()]
+        try:
+            live = await self._ask("is_server_live")
+            ready = await self._ask("is_server_ready")
+            models = {name: await self._ask("is_model_ready", model_name=name) for name in names}
+        except ServerUnavailable:
+            return {"live": False, "ready": False, "models": dict.fromkeys(names, False)}
+        return {"live": live, "ready": ready and all(models.values()), "models": models}
+
+    async def stats(self) -> dict[str, dict[str, float]]:
+        """Requests, executions and mean times of each model since the server started."""
+        return model_statistics(await self._ask("get_inference_statistics"))
+
+    async def close(self) -> None:
+        """Drop connections and shared memory."""
+        if self._shared is not None:
+            await self._shared.close()
+        await self._transport.close()
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _protect_call(self, image: object, psnr_db: float | None) -> Call:
+        options = {} if psnr_db is None else {"strength": psnr_db}
+        return pixels_call("protect", image, self.settings, options)
+
+    async def _ask(self, method: str, **arguments: Any) -> Any:
+        return await self._transport.ask(method, self.timeout_s, **arguments)
+
+    async def call(self, call: Call) -> Any:
+        """Send a call until it is answered, its time is over or the budget is spent.
+
+        Raises:
+            ServerError: no answer, or not the one that was asked for.
+            InputError: the server cannot use the image or an option.
+        """
+        until = time.monotonic() + self.timeout_s
+        attempt = 0
+        unavailable: ServerUnavailable | None = None
+        while True:
+            try:
+                result = call.parse(await self._send(call, until - time.monotonic()))
+            except DeadlineExceeded as error:
+                raise DeadlineExceeded(self._too_late(unavailable)) from error
+            except ServerUnavailable as error:
+                unavailable = error
+                pause_s = self._retry.pause_s(attempt)
+                if time.monotonic() + pause_s >= until or not self._budget.take():
+                    raise
+                _log.info("%s: trying again in %.2f s: %s", call.model, pause_s, error)
+                await asyncio.sleep(pause_s)
+                attempt += 1
+            else:
+                self._budget.succeeded()
+                return result
+
+    def _too_late(self, unavailable: ServerUnavailable | None) -> str:
+        before = f"; before, it was unavailable: {unavailable}" if unavailable else ""
+        return f"no answer of {self.url} within {self.timeout_s:g} s{before}"
+
+    async def _send(self, call: Call, left_s: float) -> Any:
+        if self._shared is None:
+            return await self._transport.infer(call, left_s, None)
+        sizes = sum(a.nbytes for a in call.inputs.values()), sum(call.output_bytes.values())
+        lease = await self._shared.lease(*sizes)
+        try:
+            reply = await self._transport.infer(call, left_s, lease)
+        except (ModelNotServed, RequestRefused) as error:
+            if "shared memory" not in str(error):
+                self._shared.give_back(lease)
+                raise
+            # The server forgot the regions, or the result has no room in them.
+            await self._shared.renew(lease)
+            self._shared.give_back(lease)
+            return await self._transport.infer(call, left_s, None)
+        except (ServerError, asyncio.CancelledError):
+            await self._shared.discard(lease)
+            raise
+        except ClrError:
+            self._shared.give_back(lease)
+            raise
+        self._shared.give_back(lease)
+        return reply
+
+
+class _NoBar(nullcontext):
+    def update(self) -> None:
+        pass
+
+    def __enter__(self) -> "_NoBar":
+        return self
+
+
+def _bar(count: int, shown: bool) -> Any:
+    if not shown:
+        return _NoBar()
+    from tqdm import tqdm
+
+    return tqdm(total=count, unit="image")
+
+
+async def _bounded(
+    items: Iterable[Any], do: Callable[[Any], Any], concurrency: int
+) -> AsyncIterator[tuple[int, Any]]:
+    """Do something with each item, some at a time; outcomes as they come, failures included."""
+
+    async def one(index: int, item: Any) -> tuple[int, Any]:
+        try:
+            return index, await do(item)
+        except ClrError as error:
+            return index, error
+
+    under_way: set[asyncio.Task] = set()
+    try:
+        for index, item in enumerate(items):
+            if len(under_way) >= concurrency:
+                done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+            under_way.add(asyncio.create_task(one(index, item)))
+        for finished in asyncio.as_completed(under_way):
+            yield await finished
+    finally:
+        for task in under_way:
+            task.cancel()

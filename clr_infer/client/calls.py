@@ -1,0 +1,137 @@
+"""Requests and replies: what a call of ours is in tensors, and what its tensors mean."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import ImageError
+from ..image_checks import check_pixels
+from ..results import Protected, Recovered, Simulated
+from ..serving.contract import IMAGE_MODELS, located_from_json
+from ..settings import Settings
+
+__all__ = ["Call", "Encoded", "Reply", "encoded_call", "pixels_call"]
+
+Reply = dict[str, np.ndarray]
+
+_RECOVERED_BYTES = 4  # room in shared memory for a recovered image, in sizes of the received one
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The answer to an encoded image.
+
+    Attributes:
+        content: the resulting image file; ``None`` where there is none, as of an image that is
+            not protected.
+        facts: everything else: ``psnr_db``, or ``located``; ``warnings`` and ``timings_ms``.
+    """
+
+    content: bytes | None
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request.
+
+    Attributes:
+        model: its name on the server.
+        inputs: tensors by name.
+        outputs: names of the tensors to be given back.
+        parameters: of the request.
+        output_bytes: the room that an output needs, where it is known.
+        parse: makes the result of the reply.
+    """
+
+    model: str
+    inputs: dict[str, np.ndarray]
+    outputs: tuple[str, ...]
+    parse: Callable[[Reply], Any]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    output_bytes: dict[str, int] = field(default_factory=dict)
+
+
+def pixels_call(method: str, image: object, settings: Settings, options: dict[str, float]) -> Call:
+    """The request of a session's method: pixels, or an encoded file, to a result of ours.
+
+    Raises:
+        ImageError: the image cannot be used; nothing was sent.
+    """
+    outputs = ("result",) if method == "locate" else ("pixels", "result")
+    inputs, size = _inputs(image, settings)
+    room = {}
+    if size and method != "locate":
+        room["pixels"] = size * (_RECOVERED_BYTES if method == "recover" else 1)
+    return Call(
+        model=IMAGE_MODELS[method].name,
+        inputs=inputs,
+        outputs=outputs,
+        parse=_PARSERS[method],
+        parameters={name: repr(float(value)) for name, value in options.items()},
+        output_bytes=room,
+    )
+
+
+def encoded_call(method: str, image: object, settings: Settings, options: dict[str, Any]) -> Call:
+    """The request for an encoded file back.
+
+    Raises:
+        ImageError: the image cannot be used; nothing was sent.
+    """
+    parameters = {k: repr(v) if isinstance(v, float) else v for k, v in options.items()}
+    return Call(
+        model=IMAGE_MODELS[method].name,
+        inputs=_inputs(image, settings)[0],
+        outputs=("image", "result"),
+        parse=_encoded,
+        parameters={k: v for k, v in parameters.items() if v is not None},
+    )
+
+
+def _inputs(image: object, settings: Settings) -> tuple[dict[str, np.ndarray], int]:
+    """The tensors of an image, and the bytes of its pixels where they are known."""
+    if isinstance(image, bytes | bytearray | memoryview):
+        content = np.frombuffer(image, np.uint8)
+        if not content.size:
+            raise ImageError("the file is empty (0 bytes)")
+        if content.size > settings.max_file_bytes:
+            raise ImageError(
+                f"the file has {content.size} bytes; the limit is {settings.max_file_bytes} "
+                "(raise it with max_file_bytes)"
+            )
+        return {"image": content}, 0
+    pixels = check_pixels(image, settings)
+    return {"pixels": pixels}, pixels.nbytes
+
+
+def _facts(reply: Reply) -> dict[str, Any]:
+    return json.loads(reply["result"].tobytes())
+
+
+def _protected(reply: Reply) -> Protected:
+    facts = _facts(reply)
+    return Protected(reply["pixels"], facts["psnr_db"], facts["timings_ms"])
+
+
+def _recovered(reply: Reply) -> Recovered:
+    facts = _facts(reply)
+    located = located_from_json(facts["located"])
+    return Recovered(reply["pixels"] if located.protected else None, located, facts["timings_ms"])
+
+
+def _encoded(reply: Reply) -> Encoded:
+    facts = _facts(reply)
+    nothing = "located" in facts and not facts["located"]["protected"]
+    return Encoded(None if nothing else reply["image"].tobytes(), facts)
+
+
+_PARSERS: dict[str, Callable[[Reply], Any]] = {
+    "protect": _protected,
+    "locate": lambda reply: located_from_json(_facts(reply)["located"]),
+    "recover": _recovered,
+    "fg_jpeg": lambda reply: Simulated(reply["pixels"], _facts(reply)["timings_ms"]),
+}

@@ -1,0 +1,54 @@
+"""A server's network-level models as a runtime: the pipeline here, the networks there."""
+
+from typing import Any
+
+from ..pixels import HostPixels, Pixels
+from ..runtimes.base import Tensors
+from ..specs import SPECS, check_inputs
+from ..weights import Weights
+from .calls import Call
+from .synchronous import Client
+
+__all__ = ["ServedNetworks"]
+
+
+class ServedNetworks:
+    """Runs networks on a server, see :class:`clr_infer.runtimes.Runtime`.
+
+    Args:
+        client: its shared memory, if it uses any, carries the tensors.
+        weights: the facts of the networks that the server serves.
+    """
+
+    name = "triton-server"
+    pixels: Pixels = HostPixels()
+
+    def __init__(self, client: Client, weights: Weights) -> None:
+        self._client = client
+        self.size, self.psnr_db = weights.size, weights.psnr_db
+
+    def run(self, network: str, tensors: Tensors) -> Tensors:
+        """Run a network on a batch, at most as large as the server takes.
+
+        Raises:
+            InputError: the tensors do not fit the network's spec.
+            ServerError: the server does not answer as it should.
+        """
+        spec = SPECS[network]
+        check_inputs(spec, self.size, tensors)
+        count = len(next(iter(tensors.values())))
+
+        def shaped(reply: Tensors) -> Tensors:
+            return {t.name: reply[t.name].reshape(count, *t.dims(self.size)) for t in spec.outputs}
+
+        call = Call(
+            model=spec.model_name,
+            inputs={
+                t.name: tensors[t.name].reshape(count, *(t.dims(self.size) or (1,)))
+                for t in spec.inputs
+            },
+            outputs=tuple(t.name for t in spec.outputs),
+            parse=shaped,
+        )
+        result: Any = self._client.call(call)
+        return result

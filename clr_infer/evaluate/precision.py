@@ -1,0 +1,147 @@
+"""What a precision costs end to end: the same pictures and crops through both sets of networks.
+
+Few cases and few measures, so that an export can afford to wait for them; the published numbers
+are those of :func:`.run.evaluate`. Needs no SciPy.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..attacks.real import apply, libjpeg
+from ..attacks.steps import Chain, Step, parse_chain
+from ..errors import InputError
+from ..geometry import box_iou, crop_mask
+from ..preprocess import check_pixels, resize_pixels, to_frame
+from ..session import Session, load
+from ..weights import Weights
+from .metrics import psnr, psnr_outside
+from .protocol import draw_crop
+
+__all__ = ["CHAINS", "MEASURES", "PrecisionCheck", "measure_quality", "quality_lost"]
+
+MEASURES = ("protected_psnr_db", "box_iou", "cropped_out_psnr_db", "fg_jpeg_psnr_db")
+"""Means over all cases: PSNR of the protected image, IoU of the box (0 where an image was not
+found to be protected), PSNR of what was cropped away, PSNR of FG-JPEG to the real codec."""
+
+CHAINS = ("", "jpeg=80")
+"""What happens after the crop."""
+
+_KEPT = (0.84, 0.63)
+_QUALITIES = (50, 90)
+
+
+def _recovered(session: Session, received: np.ndarray, width: int, height: int):  # noqa: ANN202
+    """The box and the recovered frame; no box and the mean colour if nothing was found."""
+    found = session.recover(received)
+    if found.image is None:
+        mean = received.mean((0, 1)).round().astype(np.uint8)
+        return None, np.broadcast_to(mean, (height, width, 3))
+    return found.located.crop_box, resize_pixels(found.image, width, height)
+
+
+def _crops(
+    session: Session, index: int, original: np.ndarray, protected: np.ndarray, chains: list[Chain]
+) -> list[tuple[float, float]]:
+    height, width = original.shape[:2]
+    measured = []
+    for kept in _KEPT:
+        crop = draw_crop(0, index, kept, width, height)
+        seen = crop_mask(crop.box_px, width, height) > 0
+        for chain in chains:
+            steps = (Step("crop", tuple(crop.box)), *chain)
+            received = apply(protected, steps, np.random.default_rng(index))
+            box, image = _recovered(session, received, width, height)
+            iou = 0.0 if box is None else box_iou(box, crop.box)
+            measured.append((iou, psnr_outside(original, image, seen)))
+    return measured
+
+
+def _simulation(session: Session, original: np.ndarray) -> list[float]:
+    frame = to_frame(original, session.runtime.size)
+    pixels = np.rint(frame * 255.0).astype(np.uint8).transpose(1, 2, 0)
+    measured = []
+    for qf in _QUALITIES:
+        inputs = {"image": frame[None], "qf": np.array([qf], np.float32)}
+        simulated = session.runtime.run("fg_jpeg", inputs)["simulated"][0]
+        levels = np.rint(simulated * 255.0).astype(np.uint8).transpose(1, 2, 0)
+        measured.append(psnr(levels, libjpeg(np.ascontiguousarray(pixels), qf, "4:2:0")))
+    return measured
+
+
+def measure_quality(
+    session: Session, images: Sequence[np.ndarray], label: str = "quality"
+) -> dict[str, float]:
+    """Protect, crop, compress, locate and recover pictures; simulate JPEG on them.
+
+    Args:
+        session: what is measured.
+        images: HxWx3 uint8 each.
+        label: of the progress bar.
+
+    Returns:
+        The means, by the names of :data:`MEASURES`.
+
+    Raises:
+        InputError: there are no images.
+        ImageError: an image cannot be used.
+    """
+    if not images:
+        raise InputError("measuring quality needs at least one image")
+    chains = [parse_chain(text) for text in CHAINS]
+    visible, found, simulated = [], [], []
+    for index, image in enumerate(tqdm(images, desc=label, unit="image", disable=None)):
+        original = check_pixels(image, session.settings)
+        protected = session.protect(original).image
+        visible.append(psnr(original, protected))
+        found += _crops(session, index, original, protected, chains)
+        simulated += _simulation(session, original)
+    iou, recovered = np.array(found).mean(0)
+    means = (np.mean(visible), iou, recovered, np.mean(simulated))
+    return {name: round(float(value), 4) for name, value in zip(MEASURES, means, strict=True)}
+
+
+class PrecisionCheck:
+    """Measures folders of weights against the eager networks they come from.
+
+    Args:
+        weights: with safetensors; measured with PyTorch when first needed.
+        images: HxWx3 uint8 each.
+    """
+
+    def __init__(self, weights: Weights, images: Sequence[np.ndarray]) -> None:
+        self._weights, self._images = weights, images
+
+    @cached_property
+    def reference(self) -> dict[str, float]:
+        """The measures of the eager float32 networks."""
+        return measure_quality(load("torch", weights=self._weights.folder), self._images, "eager")
+
+    def __call__(self, folder: Path, precision: str) -> dict[str, Any]:
+        """Measure a folder with ONNX Runtime.
+
+        Args:
+            folder: of weights with ONNX files.
+            precision: what they are, for the progress bar.
+
+        Returns:
+            ``"measured"``, ``"reference"`` and ``"lost"``, each by the names of
+            :data:`MEASURES`, and the number of ``"images"``.
+        """
+        reference = self.reference
+        measured = measure_quality(load("onnxruntime", weights=folder), self._images, precision)
+        return {
+            "images": len(self._images),
+            "measured": measured,
+            "reference": reference,
+            "lost": quality_lost(measured, reference),
+        }
+
+
+def quality_lost(measured: dict[str, float], reference: dict[str, float]) -> dict[str, float]:
+    """How far each measure lies under the reference; negative where it lies over it."""
+    return {name: round(reference[name] - measured[name], 4) for name in MEASURES}

@@ -1,0 +1,185 @@
+"""The image-level models: a request's image through the pipeline, with the server's networks."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, ServerUnavailable
+from ..image_io import LoadedImage, encode_image, read_image
+from ..results import Located, Protected
+from ..runtimes.triton_server import TritonServerModels, from_array, to_array
+from ..session import Session
+from ..settings import Settings
+from ..weights import Weights
+from .contract import IMAGE_MODELS, ImageModelSpec, located_to_json
+
+__all__ = ["ImageModel", "answer"]
+
+_NO_IMAGE = np.zeros(1, np.uint8)
+_NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
+_NO_BOX = (0.0, 0.0, 0.0, 0.0)
+
+
+class ImageModel:
+    """What Triton server's Python backend runs for an image-level model.
+
+    Requests are worked on by a pool of threads, so that those of many users wait for the networks
+    at the same time and the server batches them. No more are taken than there are threads: the
+    rest wait in the server's queue, where its limits and deadlines hold.
+    """
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Open the pipeline; called once for each instance."""
+        import triton_python_backend_utils as backend
+
+        self._backend = backend
+        config = json.loads(args["model_config"])
+        parameters = {k: v["string_value"] for k, v in config["parameters"].items()}
+        self._spec = next(s for s in IMAGE_MODELS.values() if s.name == config["name"])
+        weights = Weights(Path(args["model_repository"]) / args["model_version"])
+        settings = Settings(
+            max_pixels=int(parameters["max_pixels"]),
+            max_file_bytes=int(parameters["max_file_bytes"]),
+        )
+        self._session = Session(TritonServerModels(weights), weights, settings)
+        workers = int(parameters["workers"])
+        self._pool = ThreadPoolExecutor(workers)
+        self._free = threading.BoundedSemaphore(workers)
+
+    def execute(self, requests: list[Any]) -> None:
+        """Give the requests to threads; the responses are sent from there."""
+        for request in requests:
+            self._free.acquire()
+            self._pool.submit(self._work, request, request.get_response_sender())
+
+    def finalize(self) -> None:
+        """Finish what is under way; called when the model is unloaded."""
+        self._pool.shutdown(wait=True)
+
+    def _work(self, request: Any, sender: Any) -> None:
+        try:
+            sender.send(
+                self._respond(request), flags=self._backend.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+            )
+        finally:
+            self._free.release()
+
+    def _respond(self, request: Any) -> Any:
+        codes = self._backend.TritonError
+        if request.is_cancelled():
+            return self._failure("the client no longer waits", codes.CANCELLED)
+        try:
+            inputs = {tensor.name(): to_array(tensor) for tensor in request.inputs()}
+            parameters = json.loads(request.parameters() or "{}")
+            wanted = set(request.requested_output_names())
+            outputs = answer(self._session, self._spec, inputs, parameters, wanted)
+            tensors = [from_array(name, array) for name, array in outputs.items()]
+            return self._backend.InferenceResponse(tensors)
+        except InputError as error:
+            return self._failure(f"{type(error).__name__}: {error}", codes.INVALID_ARG)
+        except ServerUnavailable as error:
+            return self._failure(str(error), codes.UNAVAILABLE)
+        except MemoryError:
+            return self._failure("not enough memory for this image", codes.UNAVAILABLE)
+        except Exception as error:  # a request without a response would wait for ever
+            return self._failure(f"{type(error).__name__}: {error}", codes.INTERNAL)
+
+    def _failure(self, text: str, code: int) -> Any:
+        return self._backend.InferenceResponse(error=self._backend.TritonError(text, code))
+
+
+def answer(
+    session: Session,
+    spec: ImageModelSpec,
+    inputs: dict[str, np.ndarray],
+    parameters: dict[str, Any],
+    wanted: set[str],
+) -> dict[str, np.ndarray]:
+    """Answer one request.
+
+    Args:
+        session: does the work.
+        spec: of the model that was asked.
+        inputs: one of ``spec.inputs`` by name.
+        parameters: of the request, see ``spec.parameters``.
+        wanted: names of outputs; nothing else is made.
+
+    Raises:
+        InputError: the image or a parameter cannot be used.
+        ServerUnavailable: a network-level model cannot answer now.
+    """
+    unknown = set(parameters) - set(spec.parameters)
+    if unknown:
+        raise InputError(f"{spec.name} knows no parameter {sorted(unknown)[0]!r}")
+    source = _read(inputs, parameters, session.settings)
+    options: dict[str, Any] = {}
+    if spec.call == "protect" and "strength" in parameters:
+        options["psnr_db"] = _number(parameters, "strength")
+    if spec.call == "fg_jpeg":
+        options["qf"] = _number(parameters, "qf")
+    result = getattr(session, spec.call)(source.pixels, **options)
+
+    located = result if spec.call == "locate" else getattr(result, "located", None)
+    pixels = getattr(result, "image", None)
+    outputs = {}
+    for name in wanted & {port.name for port in spec.outputs}:
+        if name == "result":
+            outputs[name] = _facts(result, located, source)
+        elif located is not None and name == "confidence":
+            outputs[name] = np.array([located.confidence], np.float32)
+        elif located is not None and name == "crop_box":
+            outputs[name] = np.array(located.crop_box or _NO_BOX, np.float32)
+        elif pixels is None:
+            outputs[name] = _NO_PIXELS if name == "pixels" else _NO_IMAGE
+        else:
+            outputs[name] = (
+                pixels if name == "pixels" else _encoded(spec, pixels, source, parameters)
+            )
+    return outputs
+
+
+def _facts(result: Any, located: Located | None, source: LoadedImage) -> np.ndarray:
+    facts: dict[str, Any] = {"warnings": source.warnings, "timings_ms": result.timings_ms}
+    if located is not None:
+        facts["located"] = located_to_json(located)
+    if isinstance(result, Protected):
+        facts["psnr_db"] = result.psnr_db
+    return np.frombuffer(bytearray(json.dumps(facts).encode()), np.uint8)
+
+
+def _read(
+    inputs: dict[str, np.ndarray], parameters: dict[str, Any], settings: Settings
+) -> LoadedImage:
+    if len(inputs) != 1:
+        raise InputError("a request holds either an encoded image or pixels")
+    if "image" in inputs:
+        return read_image(inputs["image"].tobytes(), settings, frame=parameters.get("frame"))
+    return LoadedImage(inputs["pixels"], None, "PNG", None, None, ())
+
+
+def _number(parameters: dict[str, Any], name: str) -> float:
+    try:
+        return float(parameters[name])
+    except KeyError:
+        raise InputError(f"parameter {name!r} is missing") from None
+    except ValueError:
+        raise InputError(f"parameter {name!r} must be a number, not {parameters[name]!r}") from None
+
+
+def _encoded(
+    spec: ImageModelSpec, pixels: np.ndarray, source: LoadedImage, parameters: dict[str, Any]
+) -> np.ndarray:
+    strip = bool(parameters.get("strip", False))
+    content = encode_image(
+        pixels,
+        format=str(parameters.get("format", "png")).upper(),
+        quality=parameters.get("quality"),
+        alpha=source.alpha if spec.call == "protect" else None,
+        exif=None if strip else source.exif,
+        icc_profile=None if strip else source.icc_profile,
+    )
+    return np.frombuffer(bytearray(content), np.uint8)

@@ -1,0 +1,51 @@
+"""What a repository can be tuned for."""
+
+from dataclasses import dataclass, replace
+
+from ..errors import UsageError
+from ..runtimes.triton_server import MAX_BATCH
+
+__all__ = ["PROFILES", "Profile", "chosen_profile"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a repository is tuned for.
+
+    Attributes:
+        queue_delay_us: how long the first request of a batch may wait for others; not of target
+            ``python``, where batches bring nothing.
+        instances: of each network-level model.
+        threads: CPU threads of each network instance, 0 for all cores; target ``python`` only.
+        workers: requests that each image-level model works on at once.
+        max_queue: requests that may wait at each model; more are turned away as UNAVAILABLE.
+    """
+
+    queue_delay_us: int = 0
+    instances: int = 1
+    threads: int = 0
+    workers: int = MAX_BATCH
+    max_queue: int = 128
+
+
+PROFILES = {
+    "latency": Profile(),
+    "throughput": Profile(
+        queue_delay_us=2000, instances=2, threads=1, workers=4 * MAX_BATCH, max_queue=512
+    ),
+}
+
+
+def chosen_profile(name: str, instances: int | None = None) -> Profile:
+    """A profile by name, with another number of instances if one is given.
+
+    Raises:
+        UsageError: no such profile, or fewer than one instance.
+    """
+    if name not in PROFILES:
+        raise UsageError(f"there is no profile {name!r}; choose one of {', '.join(PROFILES)}")
+    if instances is None:
+        return PROFILES[name]
+    if instances < 1:
+        raise UsageError(f"there must be at least 1 instance, not {instances}")
+    return replace(PROFILES[name], instances=instances)

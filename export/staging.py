@@ -1,0 +1,77 @@
+"""All of an export or nothing: folders are filled aside and put in place when everything passed."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import OutputError
+
+__all__ = ["refuse_existing", "staged_folders"]
+
+
+def refuse_existing(parent: Path, names: Sequence[str], force: bool) -> None:
+    """Say before long work that its result could not be put in place.
+
+    Raises:
+        OutputError: ``parent/name`` exists for one of the names, and ``force`` is not set.
+    """
+    for name in names:
+        if (parent / name).exists() and not force:
+            raise OutputError(f"{parent / name} exists; --force replaces it")
+
+
+@contextmanager
+def staged_folders(parent: Path, names: Sequence[str], *, force: bool = False) -> Iterator[Path]:
+    """Fill ``parent/name`` for each name aside; they take their places when the block ends.
+
+    If the block raises, everything is as it was before.
+
+    Args:
+        parent: created if missing.
+        names: of the folders, which the block makes inside the folder that it is given.
+        force: replace folders that exist.
+
+    Raises:
+        OutputError: a folder exists and ``force`` is not set, or ``parent`` cannot be written.
+    """
+    refuse_existing(parent, names, force)
+    missing = [path for path in (parent, *parent.parents) if not path.exists()]
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=parent, prefix=".partial-"))
+    except OSError as error:
+        raise OutputError(f"cannot write to {parent}: {error}") from error
+    done = False
+    try:
+        yield staging
+        _swap(staging, parent, names)
+        done = True
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"cannot write to {parent}: {error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        for path in missing if not done else ():
+            path.rmdir()
+
+
+def _swap(staging: Path, parent: Path, names: Sequence[str]) -> None:
+    aside = staging / ".replaced"
+    aside.mkdir()
+    moved: list[str] = []
+    try:
+        for name in names:
+            if (parent / name).exists():
+                os.rename(parent / name, aside / name)
+            moved.append(name)
+            os.rename(staging / name, parent / name)
+    except OSError:
+        for name in moved:
+            shutil.rmtree(parent / name, ignore_errors=True)
+            if (aside / name).exists():
+                os.rename(aside / name, parent / name)
+        raise

@@ -1,0 +1,75 @@
+"""Load generators against something whose speed is known."""
+
+import asyncio
+
+import pytest
+
+from clr_infer.bench.load import closed_loop, fixed_rate, highest_rate, summary
+from clr_infer.errors import ServerUnavailable
+
+
+def _served_one_by_one(seconds):
+    lock = asyncio.Lock()
+
+    async def ask():
+        async with lock:
+            await asyncio.sleep(seconds)
+
+    return ask
+
+
+def test_percentiles_are_those_of_the_latencies():
+    found = summary([float(v) for v in range(1, 101)], 10.0)
+    assert found["p50_ms"] == 50.5 and found["images_per_s"] == 10.0
+    assert found["p50_ms"] < found["p95_ms"] < found["p99_ms"]
+    assert summary([], 1.0, failed=3) == {"requests": 0, "failed": 3, "images_per_s": 0.0}
+
+
+def test_a_closed_loop_waits_for_its_turn():
+    async def run():
+        return await closed_loop(_served_one_by_one(0.005), 4, 0.4)
+
+    found = asyncio.run(run())
+    assert found["p50_ms"] > 3 * 5.0  # four callers, one place
+    assert found["images_per_s"] < 1 / 0.005
+
+
+def test_a_fixed_rate_shows_what_a_closed_loop_hides():
+    async def run():
+        ask = _served_one_by_one(0.02)
+        return await closed_loop(ask, 1, 0.3), await fixed_rate(ask, 100.0, 0.5)
+
+    closed, overloaded = asyncio.run(run())
+    assert overloaded["offered_per_s"] == 100.0
+    assert overloaded["p50_ms"] > 2 * closed["p50_ms"]
+
+
+def test_failures_are_counted_and_not_timed():
+    async def refuse():
+        raise ServerUnavailable("busy")
+
+    async def run():
+        turn = iter([False] * 2 + [True] * 10_000)
+
+        async def ask():
+            if next(turn):
+                await asyncio.sleep(0.002)
+                await refuse()
+
+        return await closed_loop(ask, 2, 0.05)
+
+    found = asyncio.run(run())
+    assert found["failed"] > 0 and found["requests"] == 0
+
+
+@pytest.mark.parametrize(("limit_ms", "reachable"), [(200.0, True), (1.0, False)])
+def test_the_highest_rate_keeps_the_limit(limit_ms, reachable):
+    async def run():
+        ask = _served_one_by_one(0.01)
+        return await highest_rate(ask, "p95", limit_ms, 0.4, lambda text: None)
+
+    found = asyncio.run(run())
+    assert len(found["trials"]) == 6
+    assert (found["rate_per_s"] > 0) == reachable
+    assert all(trial["p95_ms"] <= limit_ms for trial in found["trials"] if trial["met"])
+    assert found["rate_per_s"] < 120  # it cannot do more than 100

@@ -1,0 +1,63 @@
+"""The end-to-end check of a precision: what it measures, and that it sees a loss."""
+
+import numpy as np
+import pytest
+
+import clr_infer
+from clr_infer.errors import InputError
+from clr_infer.evaluate.metrics import psnr
+from clr_infer.evaluate.precision import MEASURES, PrecisionCheck, measure_quality, quality_lost
+from clr_infer.specs import SPECS
+from clr_infer.weights import Weights
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return clr_infer.load()
+
+
+class _Dulled:
+    """The embedded runtime with 4-bit results: a precision that nobody should ship."""
+
+    name = "dulled"
+
+    def __init__(self):
+        self.inner = clr_infer.load().runtime
+        self.size, self.psnr_db = self.inner.size, self.inner.psnr_db
+
+    def run(self, network, tensors):
+        found = self.inner.run(network, tensors)
+        for name in ("recovered", "simulated"):
+            if name in found:
+                found[name] = np.rint(found[name] * 15.0) / np.float32(15.0)
+        return found
+
+
+def test_a_sound_session_is_measured_as_it_is(embedded, coffee):
+    found = measure_quality(embedded, [coffee])
+    assert tuple(found) == MEASURES
+    assert found["protected_psnr_db"] == pytest.approx(
+        psnr(coffee, embedded.protect(coffee).image), abs=1e-3
+    )
+    assert found["box_iou"] > 0.97 and found["fg_jpeg_psnr_db"] > 45
+    assert 12 < found["cropped_out_psnr_db"] < 35
+
+
+def test_a_loss_is_seen_where_it_is(embedded, coffee):
+    dulled = clr_infer.Session(_Dulled(), embedded.weights, embedded.settings)
+    lost = quality_lost(measure_quality(dulled, [coffee]), measure_quality(embedded, [coffee]))
+    assert lost["protected_psnr_db"] == lost["box_iou"] == 0.0
+    assert lost["cropped_out_psnr_db"] > 0.1 and lost["fg_jpeg_psnr_db"] > 10
+
+
+def test_the_shipped_graphs_lose_nothing_against_eager(coffee):
+    weights = Weights()
+    assert all(f"{name}.onnx" in weights.manifest["files"] for name in SPECS)
+    found = PrecisionCheck(weights, [coffee])(weights.folder, "fp32")
+    assert found["images"] == 1
+    assert all(abs(value) < 0.05 for value in found["lost"].values())
+
+
+def test_nothing_cannot_be_measured(embedded):
+    with pytest.raises(InputError):
+        measure_quality(embedded, [])

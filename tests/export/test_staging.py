@@ -1,0 +1,52 @@
+"""All or nothing on the disk."""
+
+import pytest
+from clr_infer.export.staging import staged_folders
+
+from clr_infer.errors import ModelError, OutputError
+
+
+def _fill(staging, name, content):
+    (staging / name).mkdir()
+    (staging / name / "file").write_text(content)
+
+
+def test_folders_appear_together_when_the_block_ends(tmp_path):
+    out = tmp_path / "deep" / "out"
+    with staged_folders(out, ["a", "b"]) as staging:
+        _fill(staging, "a", "1")
+        _fill(staging, "b", "2")
+        assert not (out / "a").exists()
+    assert {p.name for p in out.iterdir()} == {"a", "b"}
+
+
+def test_a_failure_leaves_nothing_at_all(tmp_path):
+    out = tmp_path / "deep" / "out"
+    with pytest.raises(ModelError), staged_folders(out, ["a"]) as staging:
+        _fill(staging, "a", "1")
+        raise ModelError("missed")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_exists_is_kept_without_force_and_after_failures(tmp_path):
+    _fill(tmp_path, "a", "old")
+    with pytest.raises(OutputError, match="--force"), staged_folders(tmp_path, ["a"]):
+        pytest.fail("the block must not start")
+    with pytest.raises(OutputError), staged_folders(tmp_path, ["a", "b"], force=True) as staging:
+        _fill(staging, "a", "new")  # and b is missing
+    assert (tmp_path / "a" / "file").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_force_replaces(tmp_path):
+    _fill(tmp_path, "a", "old")
+    with staged_folders(tmp_path, ["a"], force=True) as staging:
+        _fill(staging, "a", "new")
+    assert (tmp_path / "a" / "file").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"), staged_folders(tmp_path / "file", ["a"]):
+        pytest.fail("the block must not start")

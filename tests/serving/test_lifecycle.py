@@ -1,0 +1,128 @@
+"""A server's life: processes that die, a server that is killed, and an orderly end."""
+
+import concurrent.futures
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clr_infer.client import Client
+from clr_infer.errors import ClrError, ServerError, ServerUnavailable, UsageError
+from clr_infer.serving.embedded import EmbeddedServer, ServeOptions
+from clr_infer.serving.shared_memory import remove_stale
+from clr_infer.serving.stubs import stub_processes
+
+from .conftest import start_serving
+
+
+def _wait_for(serving, word, timeout_s=40.0):
+    until = time.monotonic() + timeout_s
+    while not any(word in line for line in serving.events):
+        assert time.monotonic() < until, serving.events
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def own():
+    """A server that may be hurt; its last test ends it."""
+    started = start_serving("--drain", "20")
+    yield started
+    if started.process.poll() is None:
+        started.stop()
+
+
+def test_a_model_whose_process_was_killed_comes_back(own, session, fragment):
+    expected = session.recover(fragment).image
+    with Client(own.urls["grpc"], timeout_s=5.0) as client:
+        for model in ("recover_network", "clr_recover"):
+            with concurrent.futures.ThreadPoolExecutor(4) as pool:
+                under_way = [pool.submit(client.recover, fragment) for _ in range(4)]
+                time.sleep(0.1)
+                (pid,) = stub_processes(own.tritonserver)[model]
+                os.kill(pid, signal.SIGKILL)
+            for request in under_way:
+                error = request.exception()
+                assert error is None or isinstance(error, ServerError)
+                if error is None:
+                    np.testing.assert_array_equal(request.result().image, expected)
+            _wait_for(own, f"a process of {model} died")
+            np.testing.assert_array_equal(client.recover(fragment).image, expected)
+
+
+def test_nothing_is_lost_when_the_server_is_killed_under_load(own, session, fragment):
+    expected = session.recover(fragment)
+    orphans = [pid for pids in stub_processes(own.tritonserver).values() for pid in pids]
+    killed = False
+    with Client(own.urls["grpc"], timeout_s=60.0) as client:
+        for index, result in client.stream("recover", [fragment] * 10, concurrency=4):
+            if not killed:
+                os.kill(own.tritonserver, signal.SIGKILL)
+                killed = True
+            assert not isinstance(result, ClrError), (index, result)
+            assert result.located.confidence == expected.located.confidence
+            np.testing.assert_array_equal(result.image, expected.image)
+    _wait_for(own, "was started again")
+    assert orphans and not any(Path(f"/proc/{pid}").exists() for pid in orphans)
+
+
+def test_a_client_with_shared_memory_survives_a_restart(own, session, fragment):
+    expected = session.recover(fragment).image
+    with Client(own.urls["http"], shared_memory=True, timeout_s=60.0) as client:
+        client.recover(fragment)
+        own.events.clear()
+        os.kill(own.tritonserver, signal.SIGKILL)
+        _wait_for(own, "was started again")
+        np.testing.assert_array_equal(client.recover(fragment).image, expected)
+
+
+def test_sigterm_lets_requests_finish_and_leaves_nothing_behind(own, session, fragment):
+    expected = session.recover(fragment).image
+    with Client(own.urls["grpc"]) as client:
+        before = client.stats()["clr_recover"]["requests"]
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            under_way = [pool.submit(client.recover, fragment) for _ in range(3)]
+            while client.stats()["localize_network"]["requests"] < before + 1:
+                time.sleep(0.01)
+            time.sleep(0.1)
+            own.process.send_signal(signal.SIGTERM)
+        for request in under_way:
+            np.testing.assert_array_equal(request.result().image, expected)
+    assert own.process.wait(40) == 0
+    assert not list(Path("/dev/shm").glob(f"clr_infer_server_{own.process.pid}_*"))
+    with Client(own.urls["grpc"], timeout_s=0.5) as client:
+        assert client.health()["live"] is False
+        with pytest.raises((ServerUnavailable, ServerError)):
+            client.recover(fragment)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org"])
+def test_public_addresses_are_refused(host):
+    with pytest.raises(UsageError, match="deploy/"):
+        EmbeddedServer(ServeOptions(host=host))
+
+
+def test_a_port_in_use_is_named():
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=str(port)):
+            EmbeddedServer(ServeOptions(http_port=port))
+
+
+def test_stale_shared_memory_is_told_from_that_in_use(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    stale = [f"clr_infer_{ended.pid}_ab_0_in", f"clr_infer_server_{ended.pid}_cd"]
+    used = [f"clr_infer_{os.getpid()}_ab_0_in", f"clr_infer_server_{os.getpid()}_cd", "other_1_x"]
+    for name in stale + used:
+        (tmp_path / name).touch()
+    assert sorted(remove_stale(tmp_path)) == sorted(stale)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(used)

@@ -1,0 +1,330 @@
+"""The real server: equality with the session, batching, and everything that goes wrong."""
+
+import concurrent.futures
+import io
+import json
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from PIL import Image
+from tritonclient.utils import InferenceServerException
+
+from clr_infer import Session
+from clr_infer.cli import main
+from clr_infer.client import AsyncClient, Client, Retry
+from clr_infer.client.runtime import ServedNetworks
+from clr_infer.errors import (
+    DeadlineExceeded,
+    ImageError,
+    InputError,
+    ModelNotServed,
+    RequestRefused,
+    ServerError,
+    ServerUnavailable,
+)
+from clr_infer.samples import SAMPLE
+from clr_infer.serving.stubs import stub_processes
+
+TRANSPORTS = [("grpc", False), ("grpc", True), ("http", False), ("http", True)]
+
+
+def _same_place(ours, theirs):
+    assert ours.protected == theirs.protected and ours.confidence == theirs.confidence
+    assert ours.crop_box == theirs.crop_box and ours.box_px == theirs.box_px
+    assert ours.canvas_px == theirs.canvas_px
+    np.testing.assert_array_equal(ours.mask, theirs.mask)
+
+
+@pytest.mark.parametrize(("transport", "shared_memory"), TRANSPORTS)
+def test_results_equal_those_of_a_session_bit_for_bit(
+    serving, session, photo, fragment, transport, shared_memory
+):
+    with Client(serving.urls[transport], shared_memory=shared_memory) as client:
+        ours, theirs = client.protect(photo, psnr_db=38.5), session.protect(photo, psnr_db=38.5)
+        np.testing.assert_array_equal(ours.image, theirs.image)
+        assert ours.psnr_db == theirs.psnr_db
+        assert set(ours.timings_ms) == set(theirs.timings_ms)
+        _same_place(client.locate(fragment), session.locate(fragment))
+        found, expected = client.recover(fragment), session.recover(fragment)
+        _same_place(found.located, expected.located)
+        np.testing.assert_array_equal(found.image, expected.image)
+        unprotected = client.recover(photo)
+        assert unprotected.image is None
+        _same_place(unprotected.located, session.recover(photo).located)
+        simulated = client.fg_jpeg(photo, 61.5)
+        np.testing.assert_array_equal(simulated.image, session.fg_jpeg(photo, 61.5).image)
+
+
+@pytest.mark.parametrize("shared_memory", [False, True])
+def test_a_session_can_have_its_networks_on_a_server(serving, session, fragment, shared_memory):
+    with Client(serving.urls["grpc"], shared_memory=shared_memory) as client:
+        networks = ServedNetworks(client, session.weights)
+        there = Session(networks, session.weights, session.settings)
+        np.testing.assert_array_equal(
+            there.recover(fragment).image, session.recover(fragment).image
+        )
+
+
+def test_shared_memory_is_gone_when_a_client_is(serving, photo):
+    before = set(Path("/dev/shm").iterdir())
+    with Client(serving.urls["grpc"], shared_memory=True) as client:
+        client.locate_batch([photo] * 3)
+        assert len(set(Path("/dev/shm").iterdir()) - before) >= 3
+    assert set(Path("/dev/shm").iterdir()) <= before
+
+
+def test_requests_of_different_clients_batch_together(serving, session, fragment):
+    expected = session.recover(fragment)
+    with Client(serving.urls["grpc"]) as one, Client(serving.urls["http"]) as other:
+        before = one.stats()["localize_network"]
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            clients = [one, other] * 6
+            found = list(pool.map(lambda client: client.recover(fragment), clients))
+        after = one.stats()["localize_network"]
+    requests = after["requests"] - before["requests"]
+    assert requests == 12 and after["executions"] - before["executions"] < requests
+    for result in found:
+        _same_place(result.located, expected.located)
+        np.testing.assert_array_equal(result.image, expected.image)
+
+
+def test_batches_and_streams(client, session, photo, fragment):
+    images = [photo, fragment, photo[:200]]
+    for ours, theirs in zip(client.locate_batch(images), map(session.locate, images), strict=True):
+        _same_place(ours, theirs)
+    outcomes = dict(client.stream("locate", [photo, b"no image", fragment], concurrency=2))
+    assert isinstance(outcomes[1], ImageError)
+    assert outcomes[2].protected and not outcomes[0].protected
+    with pytest.raises(ImageError, match="not an image"):
+        client.locate_batch([photo, b"no image"])
+
+
+async def _concurrently(url, fragment):
+    async with AsyncClient(url) as client:
+        found = await client.recover(fragment)
+        streamed = [pair async for pair in client.stream("locate", [fragment])]
+        return found, streamed, await client.health()
+
+
+def test_the_asynchronous_client_gives_the_same(serving, session, fragment):
+    import asyncio
+
+    found, streamed, health = asyncio.run(_concurrently(serving.urls["grpc"], fragment))
+    np.testing.assert_array_equal(found.image, session.recover(fragment).image)
+    _same_place(streamed[0][1], session.locate(fragment))
+    assert health["ready"] and all(health["models"].values())
+
+
+def test_files_go_in_and_out_with_what_they_carry(client, session, photo):
+    picture = Image.fromarray(photo).convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    exif = Image.Exif()
+    exif[0x010E] = "a raccoon"
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", exif=exif)
+    protected = client.protect_encoded(buffer.getvalue())
+    with Image.open(io.BytesIO(protected.content)) as result:
+        assert result.format == "PNG" and result.mode == "RGBA"
+        assert result.getexif()[0x010E] == "a raccoon"
+        pixels = np.asarray(result)[..., :3]
+    np.testing.assert_array_equal(pixels, session.protect(photo).image)
+    fragment = np.ascontiguousarray(pixels[20:])
+    jpeg = client.recover_encoded(fragment, format="jpeg", quality=90)
+    assert Image.open(io.BytesIO(jpeg.content)).format == "JPEG"
+    assert jpeg.facts["located"]["protected"]
+    assert client.recover_encoded(photo).content is None
+
+
+def test_the_command_line_gives_the_same_with_a_server(serving, tmp_path, capsys, fragment):
+    Image.fromarray(fragment).save(tmp_path / "in.png")
+    (tmp_path / "bad.jpg").write_text("no picture")
+    records, files = [], []
+    for name, extra in (("here", []), ("there", ["--url", serving.urls["grpc"]])):
+        out = tmp_path / name
+        words = ["recover", str(tmp_path / "in.png"), str(tmp_path / "bad.jpg"), "--json"]
+        assert main([*words, "-o", str(out), *extra]) == 1
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        for line in lines:
+            line.pop("timings_ms", None)
+            line["outputs"] = sorted(line.get("outputs", {}))
+        records.append(lines)
+        files.append({p.name: p.read_bytes() for p in out.iterdir()})
+    assert records[0] == records[1] and files[0] == files[1] and len(files[0]) == 3
+
+
+def test_a_batch_of_files_needs_a_server(tmp_path, capsys):
+    assert main(["locate", str(SAMPLE), "--url", "grpc://127.0.0.1:9", "--timeout", "1"]) == 4
+    assert "ServerUnavailable" in capsys.readouterr().err
+    assert main(["locate", str(SAMPLE), "--url", "ftp://x", "--json"]) == 2
+    assert main(["locate", str(SAMPLE), "--url", "grpc://x:1", "--threads", "1"]) == 2
+
+
+def test_health_is_a_golden_inference(serving, capsys):
+    assert main(["health", "--url", serving.urls["http"], "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["healthy"] and set(facts["timings_ms"]) == {
+        "protect", "locate", "recover", "fg_jpeg",
+    }  # fmt: skip
+
+
+def test_metrics_are_served(serving):
+    with urllib.request.urlopen(serving.urls["metrics"]) as answer:
+        assert b'nv_inference_request_success{model="clr_protect"' in answer.read()
+
+
+def _animation():
+    buffer = io.BytesIO()
+    frames = [Image.new("RGB", (64, 64), c) for c in ("red", "blue")]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+def _png(width, height):
+    buffer = io.BytesIO()
+    Image.new("L", (width, height)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+BAD_FILES = {
+    "text": b"this is no picture",
+    "cut off": SAMPLE.read_bytes()[:2000],
+    "header only": SAMPLE.read_bytes()[:20],
+    "1x1": _png(1, 1),
+    "too long": _png(2000, 40),
+    "bomb": _png(20000, 20000),
+    "animation": _animation(),
+}
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+def test_bad_images_are_errors_of_their_own_request(serving, session, transport):
+    from clr_infer.image_io import read_image
+
+    with Client(serving.urls[transport]) as client:
+        outcomes = dict(client.stream("locate", [*BAD_FILES.values(), SAMPLE.read_bytes()]))
+    for index, (name, content) in enumerate(BAD_FILES.items()):
+        with pytest.raises(ImageError) as expected:
+            read_image(content)
+        assert type(outcomes[index]) is ImageError, name
+        assert str(outcomes[index]) == str(expected.value)
+    assert not outcomes[len(BAD_FILES)].protected
+
+
+def test_bad_options_are_errors(client, photo):
+    with pytest.raises(InputError, match="between 30 and 50"):
+        client.protect(photo, psnr_db=10)
+    with pytest.raises(InputError, match="between 1 and 100"):
+        client.fg_jpeg(photo, float("nan"))
+    with pytest.raises(InputError, match="format"):
+        client.protect_encoded(photo, format="gif")
+    with pytest.raises(InputError, match="quality"):
+        client.protect_encoded(photo, format="png", quality=50)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "kind", "word"),
+    [
+        ("received", (1, 3, 512, 512), np.nan, "NaN"),
+        ("received", (0, 3, 512, 512), 0.0, "byte size"),
+        ("received", (9, 3, 512, 512), 0.0, "batch"),
+        ("received", (1, 3, 512, 0), 0.0, "shape"),
+        ("received", (3, 512, 512), 0.0, "shape|dims"),
+        ("received", (1, 3, 256, 512), 0.0, "shape"),
+        ("picture", (1, 3, 512, 512), 0.0, "picture"),
+    ],
+)
+def test_network_models_refuse_what_does_not_fit(serving, name, shape, kind, word):
+    values = np.full(shape, kind, np.float32)
+    tensor = triton.InferInput(name, list(shape), "FP32").set_data_from_numpy(values)
+    with triton.InferenceServerClient(serving.urls["grpc"].removeprefix("grpc://")) as raw:
+        with pytest.raises(InferenceServerException, match=word) as refused:
+            raw.infer("localize_network", [tensor], client_timeout=20)
+        assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_one_bad_request_never_fails_its_batch(serving):
+    good = np.zeros((1, 3, 512, 512), np.float32)
+    bad = np.full_like(good, np.inf)
+    address = serving.urls["grpc"].removeprefix("grpc://")
+
+    def ask(values):
+        tensor = triton.InferInput("received", list(values.shape), "FP32")
+        with triton.InferenceServerClient(address) as raw:
+            try:
+                answer = raw.infer("localize_network", [tensor.set_data_from_numpy(values)])
+                return answer.as_numpy("confidence").shape
+            except InferenceServerException as error:
+                return error.status()
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(ask, [good, bad] * 4))
+    assert outcomes == [(1, 1), "StatusCode.INVALID_ARGUMENT"] * 4
+
+
+def test_neither_image_nor_pixels_or_both_is_refused(serving, photo):
+    image = triton.InferInput("image", [3], "UINT8").set_data_from_numpy(np.zeros(3, np.uint8))
+    pixels = triton.InferInput("pixels", list(photo.shape), "UINT8").set_data_from_numpy(photo)
+    with triton.InferenceServerClient(serving.urls["grpc"].removeprefix("grpc://")) as raw:
+        for inputs in ([], [image, pixels]):
+            with pytest.raises(InferenceServerException) as refused:
+                raw.infer("clr_locate", inputs, client_timeout=20)
+            assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_unknown_models_and_parameters(client, photo):
+    from clr_infer.client.calls import Call
+
+    inputs = {"pixels": photo}
+    with pytest.raises(ModelNotServed, match="clr_nothing"):
+        client.call(Call("clr_nothing", inputs, ("result",), dict))
+    with pytest.raises(InputError, match="sideways"):
+        client.call(Call("clr_locate", inputs, ("result",), dict, {"sideways": "1"}))
+    with pytest.raises(RequestRefused):
+        client.call(Call("clr_locate", inputs, ("nothing",), dict))
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+def test_a_passed_deadline_is_an_error(serving, photo, transport):
+    with Client(serving.urls[transport], timeout_s=0.02) as client:
+        with pytest.raises(DeadlineExceeded, match=r"0\.02 s"):
+            client.recover(photo)
+
+
+def test_a_full_queue_turns_requests_away(serving, photo):
+    none = Retry(budget=0)
+    small = np.ascontiguousarray(photo[:64, :64])
+    with Client(serving.urls["grpc"], timeout_s=4.0, retry=none) as client:
+        outcomes = [one for _, one in client.stream("locate", [small] * 400, concurrency=400)]
+        turned_away = [one for one in outcomes if isinstance(one, ServerUnavailable)]
+        assert turned_away and "queue" in str(turned_away[0])
+        answered = [one for one in outcomes if not isinstance(one, ServerError)]
+        assert answered and not any(one.protected for one in answered)
+    with Client(serving.urls["grpc"]) as client:
+        assert not client.locate(small).protected
+
+
+def _resident_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def test_memory_stays_where_it_is(serving, photo):
+    pids = {p for pids in stub_processes(serving.tritonserver).values() for p in pids}
+    pids.add(serving.tritonserver)
+    small = np.ascontiguousarray(photo[:64, :64])
+    with Client(serving.urls["grpc"], shared_memory=True) as client:
+
+        def work(images, refused):
+            for _ in client.stream("locate", images, concurrency=8):
+                pass
+            for _ in client.stream("locate", [b"no image"] * refused, concurrency=8):
+                pass
+
+        work([small] * 40, 200)
+        before = sum(map(_resident_mb, pids))
+        work([small] * 120, 2000)
+        growth_mb = sum(map(_resident_mb, pids)) - before
+    assert growth_mb < 100  # one lost 3 MB frame in three requests would be more

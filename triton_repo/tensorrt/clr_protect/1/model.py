@@ -1,0 +1,5 @@
+"""Model ``clr_protect`` of Triton server. Written by clr-infer export repository."""
+
+from clr_infer.serving.image_models import ImageModel as TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
