@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from clr_infer.kernels.aot import ARCHS, registry
 
+from clr_infer.bench.kernels.schema import check_result
 from clr_infer.evaluate.fg_jpeg import fg_jpeg_digest
 from clr_infer.weights import Weights
 
@@ -18,6 +19,7 @@ NEEDED = {
     "end_to_end_cpu.json": {"kind", "commit", "environment", "import", "runtimes"},
     "precision.json": {"kind", "commit", "environment", "weights", "onnx", "engines"},
     "ablation_alignment.json": {"kind", "setting", "arms"},
+    "kernels_cpu.json": {"kind", "commit", "environment", "cpu", "goals"},
     "kernels_aot.json": {"kind", "commit", "environment", "kernels"},
 }
 
@@ -54,10 +56,26 @@ def test_published_kernels_are_those_of_the_package():
         assert all(row["archs"][f"sm_{arch}"]["spills"] == 0 for arch in ARCHS)
 
 
-def test_tables_are_drawn_from_the_result_files():
+def test_published_kernel_times_are_measured_and_exact():
+    for path in RESULTS.glob("kernels_[cg]pu.json"):
+        check_result(_load(path.name))
+        assert not _load(path.name)["rehearsal"]
+    cpu = _load("kernels_cpu.json")["cpu"]
+    assert {row["contestant"] for row in cpu["times"]} >= {"jpeg_simulate, ste", "kornia", "Pillow"}
+    exact = ("jpeg_roundtrip", "jpeg_simulate, ste")
+    ours = [row for row in cpu["exactness"] if row["contestant"] in exact]
+    assert ours and all(row["pixels_equal"] == 1.0 for row in ours)
+
+
+def _report():
     spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
     report = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(report)
+    return report
+
+
+def test_tables_are_drawn_from_the_result_files():
+    report = _report()
     for page in report.PAGES:
         text = page.read_text("utf-8")
         assert report.redraw(text) == text, page.name

@@ -1,9 +1,10 @@
 """Repeating calls until their times are steady."""
 
 import itertools
+import platform
 import time
 
-from clr_infer.bench.kernels.timing import host_times, rounds, summary
+from clr_infer.bench.kernels.timing import host_times, keep_freed_memory, rounds, summary
 
 
 def test_percentiles_are_those_of_the_runs():
@@ -27,3 +28,7 @@ def test_a_call_that_never_settles_stops_when_its_time_is_over():
 
 def test_host_times_fill_the_time_given():
     assert sum(host_times(lambda: time.sleep(0.001), 5.0)) >= 5.0
+
+
+def test_memory_is_kept_where_the_c_library_can():
+    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")

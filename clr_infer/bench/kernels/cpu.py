@@ -13,7 +13,7 @@ from ...kernels import jpeg_roundtrip, jpeg_simulate
 from .peers import kornia_codec, libjpeg_batch
 from .photographs import squares
 from .plan import BOTH, FORWARD, KernelPlan
-from .timing import rounds, summary
+from .timing import keep_freed_memory, rounds, summary
 
 __all__ = ["run_cpu"]
 
@@ -24,6 +24,7 @@ _Codec = Callable[[torch.Tensor], torch.Tensor]
 def run_cpu(plan: KernelPlan, say: Callable[[str], None]) -> dict[str, Any]:
     """Times and exactness, on the same images; ``load_before`` tells what else was running."""
     pixels, load = squares(plan.images), os.getloadavg()[0]
+    kept = keep_freed_memory()
     times = []
     for threads in plan.threads:
         say(f"CPU: {plan.images} images, threads: {threads}")
@@ -38,6 +39,7 @@ def run_cpu(plan: KernelPlan, say: Callable[[str], None]) -> dict[str, Any]:
     return {
         "setting": setting,
         "load_before": round(load, 2),
+        "memory_kept": kept,
         "times": times,
         "exactness": list(_exactness(plan, pixels)),
     }

@@ -19,6 +19,13 @@ _RESULT = {
     "gpu": (dict, type(None)),
     "goals": dict,
 }
+_CPU = {
+    "setting": dict,
+    "load_before": _NUMBER,
+    "memory_kept": bool,
+    "times": list,
+    "exactness": list,
+}
 _CPU_TIME = {"contestant": str, "mode": str, "threads": int, **_TIMES}
 _EXACTNESS = {
     "contestant": str,
@@ -51,8 +58,7 @@ def check_result(result: Mapping[str, Any]) -> None:
         raise ValueError(f"kind is {result['kind']!r}, not 'kernels'")
     cpu, gpu = result["cpu"], result["gpu"]
     if cpu is not None:
-        lists = {"times": list, "exactness": list}
-        _check("cpu", cpu, {"setting": dict, "load_before": _NUMBER, **lists})
+        _check("cpu", cpu, _CPU)
         _check_all("cpu.times", cpu["times"], _CPU_TIME)
         _check_all("cpu.exactness", cpu["exactness"], _EXACTNESS)
     if gpu is not None:
