@@ -1,4 +1,4 @@
-"""``bench server``."""
+"""``bench``, and its suite ``server``."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RuntimeUnavailable, UsageError
+from .bench_runtimes import add_runtimes_suite
 
 __all__ = ["add_commands", "add_server_suite"]
 
@@ -20,6 +21,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         dest="suite", required=True, metavar="SUITE"
     )
     add_server_suite(suites)
+    add_runtimes_suite(suites)
 
 
 def add_server_suite(suites: argparse._SubParsersAction) -> None:
