@@ -73,13 +73,13 @@ class TorchEager:
         spec = SPECS[network]
         check_inputs(spec, self.size, tensors)
         given = [tensors[t.name] for t in spec.inputs]
+        if not self._networks:
+            raise ModelError(f"{self.name} was closed; load it again")
         try:
             with self._lock, self._torch.inference_mode():
                 outputs = self._networks[network](*(self._placed(value) for value in given))
-        except (MemoryError, self._torch.OutOfMemoryError) as error:
-            raise ModelError(
-                f"{network} ran out of memory: {error}; use smaller batches"
-            ) from error
+        except (MemoryError, RuntimeError) as error:  # PyTorch's own are RuntimeErrors
+            raise ModelError(f"{self.name} failed on {network}: {_advice(error)}") from error
         if not isinstance(outputs, tuple):
             outputs = (outputs,)
         if not all(isinstance(value, self._torch.Tensor) for value in given):
@@ -95,3 +95,13 @@ class TorchEager:
         """Free the networks; what is running ends first."""
         with self._lock:
             self._networks.clear()
+
+
+def _advice(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    first = text.splitlines()[0]
+    if isinstance(error, MemoryError) or "memory" in text.lower():
+        return f"{first}; use smaller batches"
+    if "compiler" in text.lower():
+        return f"{first}; install a C++ compiler, or leave +compile out"
+    return first

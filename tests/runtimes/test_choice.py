@@ -10,6 +10,7 @@ import pytest
 import clr_infer
 from clr_infer import runtimes
 from clr_infer.env import describe_environment
+from clr_infer.errors import ModelError, RuntimeUnavailable
 from clr_infer.runtimes import RUNTIMES, open_runtime, why_not
 from clr_infer.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from clr_infer.weights import Weights
@@ -46,7 +47,6 @@ def test_auto_asks_for_the_fastest_first_on_a_gpu(monkeypatch):
 
 def test_auto_passes_over_what_does_not_work(monkeypatch):
     monkeypatch.setattr(runtimes, "_by_speed", lambda weights: ["tensorrt", "onnxruntime"])
-    from clr_infer.errors import RuntimeUnavailable
     from clr_infer.runtimes import tensorrt_engine
 
     def missing(*_):
@@ -81,6 +81,13 @@ def test_closing_frees_the_networks(name):
     session.close()
     gc.collect()
     assert network() is None
+
+
+def test_torch_says_that_it_was_closed():
+    session = clr_infer.load("torch")
+    session.close()
+    with pytest.raises(ModelError, match="load it again"):
+        session.locate(np.zeros((64, 64, 3), np.uint8))
 
 
 def test_an_embedded_session_may_be_used_again_after_closing():

@@ -1,5 +1,9 @@
 """PyTorch with options: what a CPU can run of them, held against the eager reference."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -76,12 +80,31 @@ def test_graphs_agree_with_eager_networks(frame, options):
         np.testing.assert_allclose(ours["aligned"], expected["aligned"], atol=1e-3)
 
 
-def test_out_of_memory_is_a_typed_error(frame, monkeypatch):
-    runtime = TorchEager(Weights(), "cpu")
+def test_out_of_memory_is_a_typed_error(eager, frame, monkeypatch):
+    def take_too_much(received):
+        return torch.empty(2**60, dtype=torch.uint8)
 
-    def fail(received):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-
-    monkeypatch.setitem(runtime._networks, "align", fail)
+    monkeypatch.setitem(eager._networks, "align", take_too_much)
     with pytest.raises(ModelError, match="smaller batches"):
-        runtime.run("align", {"received": frame})
+        eager.run("align", {"received": frame})
+
+
+def test_a_compiler_that_is_missing_is_a_typed_error(frame, tmp_path):
+    """In a process of its own, which finds no compiler and nothing compiled before."""
+    code = """
+import numpy as np, clr_infer
+run = clr_infer.load("torch+compile").runtime.run
+try:
+    run("align", {"received": np.zeros((1, 3, 512, 512), np.float32)})
+except clr_infer.ModelError as error:
+    print(error)
+"""
+    empty = {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "CXX": "missing"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **empty},
+    )
+    assert "leave +compile out" in done.stdout
