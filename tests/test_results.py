@@ -17,6 +17,7 @@ NEEDED = {
     "fg_jpeg_kodak.json": {"kind", "versions", "parameters_sha256", "images", "rows"},
     "end_to_end_cpu.json": {"kind", "commit", "environment", "import", "runtimes"},
     "precision.json": {"kind", "commit", "environment", "weights", "onnx", "engines"},
+    "runtimes_cpu.json": {"kind", "commit", "command", "environment", "runtimes", "rows", "goals"},
     "ablation_alignment.json": {"kind", "setting", "arms"},
     "kernels_aot.json": {"kind", "commit", "environment", "kernels"},
 }
@@ -66,6 +67,6 @@ def test_tables_are_drawn_from_the_result_files():
 def test_pages_name_only_files_that_exist():
     import re
 
-    for page in (ROOT / "README.md", ROOT / "docs" / "quality.md", ROOT / "docs" / "export.md"):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} names {target}"
