@@ -91,5 +91,5 @@ def why_not(name: str, weights: Weights) -> str | None:
     try:
         open_runtime(name, weights).close()
     except ModelError as error:
-        return str(error)
+        return str(error).replace(str(weights.folder), "the folder of weights")
     return None
