@@ -1,4 +1,4 @@
-"""Redraw the tables of the README and of docs/export.md from the result files.
+"""Redraw the tables of the README and of the pages in docs/ from the result files.
 
     python benchmarks/report.py          # rewrite the pages
     python benchmarks/report.py --check  # exit with 1 if it would change
@@ -20,6 +20,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
 EXPORT_PAGE = ROOT / "docs" / "export.md"
 KERNELS_PAGE = ROOT / "docs" / "kernels.md"
+RUNTIMES_PAGE = ROOT / "docs" / "runtimes.md"
 
 
 def _load(name: str) -> dict:
@@ -180,6 +181,35 @@ def kernels_aot() -> str:
     return table(header, rows)
 
 
+def runtimes() -> str:
+    """Batch 1 and the best throughput of every runtime and precision on a CPU."""
+    result = _load("runtimes_cpu.json")
+    networks = list(dict.fromkeys(row["network"] for row in result["rows"]))
+    cells = []
+    for one in result["runtimes"]:
+        same = {"runtime": one["runtime"], "precision": one["precision"]}
+        found = [row for row in result["rows"] if same.items() <= row.items()]
+        row = [one["runtime"], one["precision"]]
+        for network in networks:
+            mine = [r for r in found if r["network"] == network]
+            best = max(mine, key=lambda r: r["images_per_s"])
+            row.append(f"{mine[0]['p50_ms']:.0f} / {best['images_per_s']:.1f} ({best['batch']})")
+        cells.append([*row, f"{one['load_ms'] / 1000:.1f}", str(one["peak_mb"])])
+    drawn = table(["runtime", "precision", *networks, "load, s", "peak, MB"], cells)
+    goals, cpu = result["goals"], result["environment"]
+    gains = goals["embedded_of_eager_throughput"]["found"]
+    ratios = goals["end_to_end_of_png"]["found"]
+    plan = result["plan"]
+    return (
+        f"{drawn}\n\nNetworks: median ms at batch 1 / images/s at the best batch size (that size). "
+        f"{cpu['cpu']}, {cpu['cpu_cores']} cores, interleaved. The embedded runtime's best "
+        f"throughput is {gains['protect']:.1f} times that of PyTorch, eagerly run, for protect and "
+        f"{gains['recover']:.1f} times for what recover runs. From PNG to PNG at "
+        f"{plan['width']}x{plan['height']}, protect takes {ratios['protect']:.2f} times, recover "
+        f"{ratios['recover']:.2f} times as long as reading and writing the picture."
+    )
+
+
 TABLES = {
     "quality": quality,
     "fg_jpeg": fg_jpeg,
@@ -188,9 +218,10 @@ TABLES = {
     "kernels": kernels,
     "kernels_aot": kernels_aot,
     "precision": precision,
+    "runtimes": runtimes,
 }
 """Tables by name; a page has those whose markers it has."""
-PAGES = (README, EXPORT_PAGE, KERNELS_PAGE)
+PAGES = (README, EXPORT_PAGE, KERNELS_PAGE, RUNTIMES_PAGE)
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 
 

@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from . import __version__
+from .runtimes import RUNTIMES, why_not
 from .weights import Weights
 
 __all__ = ["describe_environment"]
@@ -53,7 +54,10 @@ def _processor() -> str:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, hardware and weights, as plain values; packages that are missing are ``None``."""
+    """Versions, hardware, runtimes and weights; packages that are missing are ``None``.
+
+    A runtime is ``"works"``, or the reason why it does not open the weights in the package.
+    """
     from PIL import features
 
     weights = Weights()
@@ -66,6 +70,7 @@ def describe_environment() -> dict[str, Any]:
         "gpus": _gpus(),
         "libjpeg_turbo": features.version_feature("libjpeg_turbo"),
         "packages": {package: _version(package) for package in _PACKAGES},
+        "runtimes": {name: why_not(name, weights) or "works" for name in RUNTIMES},
         "weights": {
             "frame_px": weights.size,
             "steps": weights.manifest["steps"],

@@ -4,7 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Box", "box_iou", "box_to_pixels", "canvas_size", "crop_mask", "placed_box"]
+__all__ = [
+    "FULL_FRAME",
+    "Box",
+    "box_iou",
+    "box_to_pixels",
+    "canvas_size",
+    "crop_mask",
+    "placed_box",
+]
 
 
 class Box(NamedTuple):

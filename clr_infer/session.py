@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
+
+import numpy as np
 
 from . import pipeline
+from .geometry import FULL_FRAME
 from .results import Located, Protected, Recovered, Simulated
 from .runtimes import Runtime, open_runtime
 from .settings import DEFAULT_SETTINGS, Settings
+from .specs import PIPELINE_NETWORKS
 from .weights import Weights
 
 __all__ = ["Session", "load"]
@@ -16,6 +21,7 @@ class Session:
     """Protect, locate and recover in this process; safe to use from several threads.
 
     Images are uint8 RGB arrays, HxWx3, or PIL images, of any size within the settings' limits.
+    Used in a ``with`` statement it is closed at the end.
 
     Args:
         runtime: executes the networks.
@@ -25,6 +31,33 @@ class Session:
 
     def __init__(self, runtime: Runtime, weights: Weights, settings: Settings) -> None:
         self.runtime, self.weights, self.settings = runtime, weights, settings
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the networks; nothing may be running. A second call does nothing."""
+        self.runtime.close()
+
+    def warm_up(self, batch: int = 1) -> None:
+        """Load what protect, locate and recover need and run it, so that the first call is fast.
+
+        Args:
+            batch: images a call; CUDA graphs and compiled networks are made for each batch size.
+
+        Raises:
+            WeightsError: a network's file is missing or damaged.
+            ModelError: a network cannot run here.
+        """
+        for spec in PIPELINE_NETWORKS:
+            dims = {t.name: (batch, *t.dims(self.runtime.size)) for t in spec.inputs}
+            tensors = {name: np.full(shape, 0.5, np.float32) for name, shape in dims.items()}
+            if "crop_box" in tensors:
+                tensors["crop_box"] = np.tile(np.array([FULL_FRAME], np.float32), (batch, 1))
+            self.runtime.run(spec.name, tensors)
 
     def protect(self, image: object, *, psnr_db: float | None = None) -> Protected:
         """Protect an image.
@@ -100,7 +133,8 @@ def load(
     """Open the networks.
 
     Args:
-        runtime: ``"auto"``, ``"onnxruntime"``, ``"torch"``, ``"tensorrt"`` or ``"tensorrt-rtx"``.
+        runtime: ``"auto"`` (the fastest that works here), or one of
+            :data:`clr_infer.runtimes.RUNTIMES`.
         weights: a folder of weights; ``None`` takes those in the package.
         threads: CPU threads within one call; ``None`` takes all cores.
         settings: limits of what is accepted.

@@ -18,6 +18,7 @@ NEEDED = {
     "fg_jpeg_kodak.json": {"kind", "versions", "parameters_sha256", "images", "rows"},
     "end_to_end_cpu.json": {"kind", "commit", "environment", "import", "runtimes"},
     "precision.json": {"kind", "commit", "environment", "weights", "onnx", "engines"},
+    "runtimes_cpu.json": {"kind", "commit", "command", "environment", "runtimes", "rows", "goals"},
     "ablation_alignment.json": {"kind", "setting", "arms"},
     "kernels_cpu.json": {"kind", "commit", "environment", "cpu", "goals"},
     "kernels_aot.json": {"kind", "commit", "environment", "kernels"},

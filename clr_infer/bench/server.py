@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import io
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from ..serving.profiles import chosen_profile
 from ..session import load
 from ..specs import SPECS
 from . import perf_analyzer
+from .facts import commit
 from .load import closed_loop, fixed_rate, highest_rate, summary
 from .peer import peer
 from .usage import Usage
@@ -77,7 +77,7 @@ def run_suite(plan: Plan, command: str, say: Callable[[str], None]) -> dict[str,
     beside = _peer_rows(plan, content, say) if plan.with_peer else []
     return {
         "kind": "server",
-        "commit": _commit(),
+        "commit": commit(),
         "command": command,
         "environment": describe_environment(),
         "plan": {name: getattr(plan, name) for name in Plan.__dataclass_fields__},
@@ -290,11 +290,6 @@ def _goals(
         "network_overhead_p50_ms": {"goal": "< 1.5 with shared memory", "found": overheads},
         "throughput_of_in_process": {"goal": ">= 0.9 at full load", "found": shares},
     }
-
-
-def _commit() -> str | None:
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() or None
 
 
 def measure_slo(

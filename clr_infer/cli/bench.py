@@ -3,6 +3,7 @@
 import argparse
 
 from .bench_kernels import add_kernels_command
+from .bench_runtimes import add_runtimes_suite
 from .bench_server import add_server_suite
 
 __all__ = ["add_commands"]
@@ -15,4 +16,5 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         dest="suite", required=True, metavar="SUITE"
     )
     add_kernels_command(suites)
+    add_runtimes_suite(suites)
     add_server_suite(suites)

@@ -75,7 +75,9 @@ def _command(
 def add_networks(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose networks and what runs them."""
     parser.add_argument(
-        "--runtime", default="auto", help="auto, onnxruntime, torch, tensorrt or tensorrt-rtx"
+        "--runtime",
+        default="auto",
+        help="auto, onnxruntime, torch, tensorrt, tensorrt-rtx or onnxruntime-cuda",
     )
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")

@@ -52,3 +52,6 @@ class ServedNetworks:
         )
         result: Any = self._client.call(call)
         return result
+
+    def close(self) -> None:
+        """Nothing is held: the client is its owner's to close."""

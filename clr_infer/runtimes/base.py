@@ -33,5 +33,10 @@ class Runtime(Protocol):
         Raises:
             InputError: the tensors do not fit the network's spec.
             WeightsError: the network's weights are missing or damaged.
+            ModelError: it failed, or memory ran out; the message says what to do.
         """
+        ...
+
+    def close(self) -> None:
+        """Free what the runtime holds; it cannot be used afterwards. A second call does nothing."""
         ...

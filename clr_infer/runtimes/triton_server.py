@@ -97,6 +97,9 @@ class TritonServerModels:
         ]
         return {t.name: np.concatenate([part[t.name] for part in parts]) for t in spec.outputs}
 
+    def close(self) -> None:
+        """Nothing is held: the models are the server's."""
+
     def _run_part(self, network: str, tensors: Tensors) -> Tensors:
         spec = SPECS[network]
         count = len(next(iter(tensors.values())))
