@@ -323,7 +323,7 @@ def test_memory_stays_where_it_is(serving, photo):
             for _ in client.stream("locate", [b"no image"] * refused, concurrency=8):
                 pass
 
-        work([small] * 40, 200)
+        work([small] * 120, 2000)  # as below: memory arenas grow to what concurrent calls need
         before = sum(map(_resident_mb, pids))
         work([small] * 120, 2000)
         growth_mb = sum(map(_resident_mb, pids)) - before
