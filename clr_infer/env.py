@@ -17,6 +17,7 @@ _PACKAGES = (
     "pillow",
     "onnxruntime",
     "onnx",
+    "openvino",
     "torch",
     "triton",
     "safetensors",

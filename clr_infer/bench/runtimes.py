@@ -20,6 +20,9 @@ PEER = Candidate("torch", "fp32")
 """What the others are held against: PyTorch, eagerly."""
 
 _EMBEDDED = Candidate("onnxruntime", "fp32")
+_GRAPHS = ("onnxruntime", "openvino")
+"""The runtimes of ONNX files begin so."""
+
 _TORCH_OPTIONS = ("+channels-last", "+bf16", "+compile", "+graphs")
 _RECEIVING = ("localize", "align", "recover")
 
@@ -66,7 +69,8 @@ def candidates(
     wanted = [PEER, Candidate("onnxruntime", "fp32")]
     for options in _TORCH_OPTIONS:
         wanted.append(Candidate(f"torch{options}", "bf16" if "bf16" in options else "fp32"))
-    wanted += [Candidate(name, "fp32") for name in RUNTIMES if name.startswith("onnxruntime-")]
+    graphs = [name for name in RUNTIMES if name.startswith(_GRAPHS)]
+    wanted += [Candidate(name, "fp32") for name in graphs if name != _EMBEDDED.runtime]
     for folder in sorted(models.iterdir()) if models else ():
         if (folder / MANIFEST).is_file():
             wanted += _of_folder(folder)
@@ -90,7 +94,7 @@ def _of_folder(folder: Path) -> list[Candidate]:
     if plan_name("protect") in weights.manifest["files"]:
         names = ["tensorrt", "tensorrt-rtx"]
     else:
-        names = [name for name in RUNTIMES if name.startswith("onnxruntime")]
+        names = [name for name in RUNTIMES if name.startswith(_GRAPHS)]
     # Graphs in float32 are those in the package.
     kept = names if precision != "fp32" or "tensorrt" in names else []
     return [Candidate(name, precision, str(folder)) for name in kept]

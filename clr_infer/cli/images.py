@@ -77,7 +77,7 @@ def add_networks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime",
         default="auto",
-        help="auto, onnxruntime, torch, tensorrt, tensorrt-rtx or onnxruntime-cuda",
+        help="auto, onnxruntime, openvino, torch, tensorrt, tensorrt-rtx or onnxruntime-cuda",
     )
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .blocks import CELL, HighPass, ResidualBlock, activate
+from .blocks import CELL, HighPass, ResidualBlock, activate, cell_conv
 
 __all__ = ["AlignNetwork"]
 
@@ -25,7 +25,7 @@ class AlignNetwork(nn.Module):
         super().__init__()
         self.size, self.width = size, width
         self.high_pass = HighPass()
-        self.stem = nn.Conv2d(6 * CELL**2, width, 3, padding=1)
+        self.stem = cell_conv(6, width)
         self.blocks = nn.Sequential(ResidualBlock(width), ResidualBlock(width))
         self.head = nn.Conv2d(width, 3 * CELL**2, 3, padding=1)
         with torch.no_grad():
@@ -34,7 +34,7 @@ class AlignNetwork(nn.Module):
     def features(self, received: torch.Tensor) -> torch.Tensor:
         """The features that training aligns: Bx3xSxS in [0, 1] to BxCx(S/4)x(S/4)."""
         x = torch.cat([received - 0.5, self.high_pass(received)], dim=1)
-        return self.blocks(self.stem(F.pixel_unshuffle(x, CELL)))
+        return self.blocks(self.stem(x))
 
     def apply_features(self, received: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Correct the received image by what the features say."""

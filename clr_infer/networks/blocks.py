@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["CELL", "GaussianBlur", "HighPass", "ResidualBlock", "activate"]
+__all__ = ["CELL", "GaussianBlur", "HighPass", "ResidualBlock", "activate", "cell_conv"]
 
 CELL = 4
 """Side of a cell in pixels: the networks work on 4x4 pixel cells, not on pixels."""
@@ -15,6 +15,14 @@ HIGH_PASS_GAIN = 6.0
 def activate(x: torch.Tensor) -> torch.Tensor:
     """The one activation: leaky ReLU, slope 0.1."""
     return F.leaky_relu(x, 0.1)
+
+
+def cell_conv(channels: int, width: int) -> nn.Conv2d:
+    """A convolution over 3x3 cells: BxCxSxS pixels to BxWx(S/4)x(S/4) cells.
+
+    What a 3x3 convolution after ``pixel_unshuffle`` does, without the rearrangement.
+    """
+    return nn.Conv2d(channels, width, 3 * CELL, stride=CELL, padding=CELL)
 
 
 class ResidualBlock(nn.Module):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .blocks import CELL, GaussianBlur, ResidualBlock, activate
+from .blocks import CELL, GaussianBlur, ResidualBlock, activate, cell_conv
 from .template import template
 
 __all__ = ["ProtectNetwork", "TextureMap"]
@@ -37,19 +37,39 @@ class TextureMap(nn.Module):
     sky, more in foliage.
     """
 
-    luma: torch.Tensor
+    kernel: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("luma", torch.tensor(_LUMA).view(1, 3, 1, 1), persistent=False)
-        self.fine = GaussianBlur(1.5)
+        fine = GaussianBlur(1.5)
+        self.reach = fine.radius
+        self.register_buffer("kernel", _high_pass_phases(fine.kernel[0, 0, 0]), persistent=False)
         self.spread = GaussianBlur(0.75)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        luma = F.conv2d(image, self.luma)
-        energy = F.avg_pool2d((luma - self.fine(luma)).square(), CELL)
+        padded = F.pad(image, (self.reach,) * 4, mode="replicate")
+        energy = _channel_mean(F.conv2d(padded, self.kernel, stride=CELL).square())
         contrast = (self.spread(energy) + 1e-7).sqrt() / MIDDLING_CONTRAST
         return contrast.clamp(*CONTRAST_RANGE).sqrt()
+
+
+def _high_pass_phases(blur: torch.Tensor) -> torch.Tensor:
+    """Luma less its blur at each of a cell's 16 pixels, as one convolution with stride 4.
+
+    Args:
+        blur: the blur along one axis, odd length K.
+
+    Returns:
+        Kernels 16x3x(K+3)x(K+3) that begin K//2 pixels before the cell.
+    """
+    length = blur.shape[0]
+    high = -torch.outer(blur, blur)
+    high[length // 2, length // 2] += 1.0
+    phases = torch.zeros(CELL, CELL, length + CELL - 1, length + CELL - 1)
+    for y in range(CELL):
+        for x in range(CELL):
+            phases[y, x, y : y + length, x : x + length] = high
+    return phases.flatten(0, 1)[:, None] * torch.tensor(_LUMA).view(1, 3, 1, 1)
 
 
 class ProtectNetwork(nn.Module):
@@ -73,7 +93,7 @@ class ProtectNetwork(nn.Module):
         self.register_buffer("template_rows", rows, persistent=False)
         self.texture = TextureMap()
         self.spread = GaussianBlur(1.0)
-        self.stem = nn.Conv2d(3 * CELL**2, width, 3, padding=1)
+        self.stem = cell_conv(3, width)
         self.look = ResidualBlock(width)
         self.fine = nn.Sequential(
             nn.Conv2d(width, width, 4, 2, 1), ResidualBlock(width), ResidualBlock(width)
@@ -87,16 +107,21 @@ class ProtectNetwork(nn.Module):
         self.head = nn.Conv2d(width, 3 * CELL**2, 3, padding=1)
 
     def payload(self, image: torch.Tensor) -> torch.Tensor:
-        """The raw payload of an image, Bx3xSxS, of no particular strength."""
-        f = self.look(self.stem(F.pixel_unshuffle(image - 0.5, CELL)))
+        """The raw payload of an image, of no particular strength, by cells: Bx48x(S/4)x(S/4)."""
+        f = self.look(self.stem(image - 0.5))
         fine = self.fine(activate(f))
         coarse = self.coarse(activate(fine))
         f = f + self.fine_out(fine).repeat(1, 1, 2, 2)
         f = f + self.coarse_out(coarse).repeat(1, 1, 4, 4)
-        return F.pixel_shuffle(self.head(activate(self.blocks(f))), CELL)
+        return self.head(activate(self.blocks(f)))
 
     def shape(self, payload: torch.Tensor, image: torch.Tensor, psnr_db: float) -> torch.Tensor:
         """Spread a payload where the image hides it, and add the template.
+
+        Args:
+            payload: by cells, see :meth:`payload`.
+            image: Bx3xSxS in [0, 1].
+            psnr_db: strength of the residual.
 
         Returns:
             Residual Bx3xSxS with a PSNR of ``psnr_db``; more where the image is too smooth to
@@ -108,18 +133,23 @@ class ProtectNetwork(nn.Module):
         total = 10 ** (-psnr_db / 10)
         power = total - sync.square().mean((1, 2, 3), keepdim=True)
         power = power.clamp(min=0.2 * total)
-        energy = F.avg_pool2d(payload.square().mean(1, keepdim=True), CELL)
+        energy = _channel_mean(payload.square())
         local = self.spread(energy) + 1e-8
         ceiling = (LOCAL_CAP * texture).square() * power / local
         # What the ceiling takes from smooth places goes to the others, as far as they have room.
         gain = power / local.mean((2, 3), keepdim=True)
         spent = (local * torch.minimum(gain, ceiling)).mean((2, 3), keepdim=True)
         gain = torch.minimum(gain * (power / spent).clamp(max=REFILL_MAX), ceiling)
-        return sync + payload * _upsample(gain.sqrt())
+        return sync + F.pixel_shuffle(payload, CELL) * _upsample(gain.sqrt())
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Image Bx3xSxS in [0, 1] to residual Bx3xSxS at the nominal strength."""
         return self.shape(self.payload(image), image, self.nominal_psnr_db)
+
+
+def _channel_mean(x: torch.Tensor) -> torch.Tensor:
+    """BxCxHxW to Bx1xHxW; as a convolution, since CPU runtimes are slow to reduce over channels."""
+    return F.conv2d(x, x.new_full((1, x.shape[1], 1, 1), 1.0 / x.shape[1]))
 
 
 def _upsample(cells: torch.Tensor) -> torch.Tensor:

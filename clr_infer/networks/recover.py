@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..kernels import place
-from .blocks import CELL, HighPass, ResidualBlock, activate
+from .blocks import CELL, HighPass, ResidualBlock, activate, cell_conv
 
 __all__ = ["RecoverNetwork", "extend"]
 
@@ -75,7 +75,7 @@ class RecoverNetwork(nn.Module):
         super().__init__()
         self.size, self.width = size, width
         self.high_pass = HighPass()
-        self.stem = nn.Conv2d(7 * CELL**2, width, 3, padding=1)
+        self.stem = cell_conv(7, width)
         self.look = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
         self.fine = _Fold(width, 2)
         self.coarse = _Fold(width, 4)
@@ -100,7 +100,7 @@ class RecoverNetwork(nn.Module):
             The recovered frame, Bx3xSxS, and the thumbnail it grew from, Bx3x(S/8)x(S/8).
         """
         x = torch.cat([(canvas - 0.5) * mask, mask, self.high_pass(canvas) * mask], dim=1)
-        f = self.look(self.stem(F.pixel_unshuffle(x, CELL)))
+        f = self.look(self.stem(x))
         seen = F.avg_pool2d(mask, CELL)
         seen = (seen > 0.6).float() * seen
         guess = extend(canvas, mask) - 0.5

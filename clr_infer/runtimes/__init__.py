@@ -13,6 +13,7 @@ __all__ = ["RUNTIMES", "Runtime", "Tensors", "open_runtime", "why_not"]
 
 RUNTIMES = (
     "onnxruntime",
+    "openvino",
     "torch",
     "tensorrt",
     "tensorrt-rtx",
@@ -42,6 +43,10 @@ def open_runtime(name: str, weights: Weights, threads: int | None = None) -> Run
         from .onnxruntime_cpu import OnnxRuntimeCpu
 
         return OnnxRuntimeCpu(weights, threads)
+    if name == "openvino":
+        from .openvino_cpu import OpenVinoCpu
+
+        return OpenVinoCpu(weights, threads)
     if name.split("+")[0] == "torch":
         from .torch_eager import TorchEager
 
@@ -83,6 +88,8 @@ def _by_speed(weights: Weights) -> Iterable[str]:
         if "precision" not in weights.manifest:  # those folders are of ONNX files or engines
             yield "torch"
         yield "onnxruntime-cuda"
+    if weights.manifest.get("precision") == "bf16":  # in float32 it is no faster
+        yield "openvino"
     yield "onnxruntime"
 
 

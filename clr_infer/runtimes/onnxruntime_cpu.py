@@ -33,8 +33,8 @@ class OnnxRuntimeCpu:
         self._onnxruntime = import_onnxruntime()
         if weights.manifest.get("precision") == "bf16":
             raise RuntimeUnavailable(
-                "ONNX Runtime has no bfloat16 layers on a CPU: take fp16 or int8 here, "
-                "and bf16 for engines"
+                "ONNX Runtime has no bfloat16 layers on a CPU: take another precision, "
+                'or pip install "clr_infer[openvino]"'
             )
         self._weights, self._threads = weights, threads
         self._sessions: dict[str, Any] = {}

@@ -2,10 +2,13 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from clr_infer.networks import Networks, place
+from clr_infer.networks.blocks import GaussianBlur, cell_conv
 from clr_infer.networks.fg_jpeg import FgJpegNetwork, QfPredictor
 from clr_infer.networks.localize import LocalizeNetwork
+from clr_infer.networks.protect import CONTRAST_RANGE, TextureMap
 from clr_infer.networks.recover import extend
 from clr_infer.networks.template import codes, fine_codes, template
 
@@ -30,12 +33,33 @@ def test_a_textured_image_takes_the_strength_asked_for(networks):
 def test_smooth_places_take_less(networks):
     image = torch.rand(1, 3, 64, 64)
     image[..., 32:] = 0.5  # the right half is a clear sky
-    residual = networks.protect.shape(torch.randn(1, 3, 64, 64), image, 38.0)
+    residual = networks.protect.shape(torch.randn(1, 48, 16, 16), image, 38.0)
     left, right = (half.square().mean().sqrt() for half in residual.split(32, dim=-1))
     assert float(right) < 0.6 * float(left)
     flat = torch.full((1, 3, 64, 64), 0.5)
-    quiet = networks.protect.shape(torch.randn(1, 3, 64, 64), flat, 38.0)
+    quiet = networks.protect.shape(torch.randn(1, 48, 16, 16), flat, 38.0)
     assert -10 * float(quiet.square().mean().log10()) > 41.0
+
+
+@torch.no_grad()
+def test_texture_is_the_contrast_of_luma_within_a_cell():
+    image = torch.rand(1, 3, 64, 96)
+    luma = torch.einsum("c,bchw->bhw", torch.tensor([0.299, 0.587, 0.114]), image)[:, None]
+    energy = F.avg_pool2d((luma - GaussianBlur(1.5)(luma)).square(), 4)
+    expected = (GaussianBlur(0.75)(energy) + 1e-7).sqrt() * 255.0 / 4.0
+    expected = expected.clamp(*CONTRAST_RANGE).sqrt()
+    torch.testing.assert_close(TextureMap()(image), expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_cell_convolution_is_a_3x3_convolution_over_cells():
+    over_pixels, image = cell_conv(3, 8), torch.rand(2, 3, 32, 48)
+    over_cells = torch.nn.Conv2d(48, 8, 3, padding=1)
+    weight = over_pixels.weight.view(8, 3, 3, 4, 3, 4).permute(0, 1, 3, 5, 2, 4)
+    over_cells.weight.copy_(weight.reshape(8, 48, 3, 3))
+    over_cells.bias.copy_(over_pixels.bias)
+    expected = over_cells(F.pixel_unshuffle(image, 4))
+    torch.testing.assert_close(over_pixels(image), expected, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
