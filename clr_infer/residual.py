@@ -1,6 +1,7 @@
 """Adding a residual to an image at native size and exact strength: its only home."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -27,8 +28,46 @@ def _strips(residual: np.ndarray, width: int, height: int) -> Iterator[tuple[sli
     for top in range(0, height, _STRIP_ROWS):
         rows = min(_STRIP_ROWS, height - top)
         box = (0.0, top * size / height, float(size), (top + rows) * size / height)
-        parts = [p.resize((width, rows), Image.Resampling.BILINEAR, box=box) for p in planes]
-        yield slice(top, top + rows), np.stack([np.asarray(part) for part in parts], axis=-1)
+        strip = np.empty((rows, width, 3), np.float32)
+        for channel, plane in enumerate(planes):
+            strip[..., channel] = plane.resize((width, rows), Image.Resampling.BILINEAR, box=box)
+        yield slice(top, top + rows), strip
+
+
+@functools.lru_cache(maxsize=32)
+def _gram(size: int, length: int) -> tuple[np.ndarray, ...]:
+    """The diagonals, from the main one up, of U^T U, where U resizes S samples to ``length``."""
+    identity = Image.fromarray(np.eye(size, dtype=np.float32))
+    filters = np.asarray(identity.resize((size, length), Image.Resampling.BILINEAR))
+    diagonals: list[np.ndarray] = []
+    while len(diagonals) < size:
+        step = len(diagonals)
+        products = filters[:, step:] * filters[:, : size - step]
+        if not products.any():
+            break
+        diagonals.append(products.sum(0, dtype=np.float64).astype(np.float32))
+    return tuple(diagonals)
+
+
+def _banded(diagonals: Sequence[np.ndarray], planes: np.ndarray) -> np.ndarray:
+    """A symmetric band matrix times each column of planes, 3xSxN."""
+    product = diagonals[0][:, None] * planes
+    for step, diagonal in enumerate(diagonals[1:], 1):
+        product[:, :-step] += diagonal[:, None] * planes[:, step:]
+        product[:, step:] += diagonal[:, None] * planes[:, :-step]
+    return product
+
+
+def _stretched_power(residual: np.ndarray, width: int, height: int) -> float:
+    """The sum of squares of a residual, 3xSxS, resized to an image; no pass at its size.
+
+    With the filters U and V of both axes, |U R V^T|^2 = <(U^T U) R, R (V^T V)>, and both products
+    are narrow bands.
+    """
+    size = residual.shape[1]
+    down = _banded(_gram(size, height), residual)
+    across = _banded(_gram(size, width), residual.transpose(0, 2, 1)).transpose(0, 2, 1)
+    return float((down * across).sum(dtype=np.float64))
 
 
 def merge_residual(
@@ -45,16 +84,17 @@ def merge_residual(
         The protected image, HxWx3 uint8, and its measured PSNR in dB.
     """
     height, width = pixels.shape[:2]
-    power = sum(
-        float(np.square(part, dtype=np.float64).sum())
-        for _, part in _strips(residual, width, height)
-    )
+    power = _stretched_power(residual, width, height)
     gain = np.float32(255.0 * 10 ** (-psnr_db / 20) / np.sqrt(power / pixels.size))
+    scaled = residual * gain
     merged = np.empty_like(pixels)
     error = 0.0
-    for rows, part in _strips(residual, width, height):
-        strip = np.rint(pixels[rows] + gain * part)
-        merged[rows] = np.clip(strip, 0.0, 255.0, out=strip)
-        difference = merged[rows].astype(np.float32) - pixels[rows]
-        error += float(np.square(difference).sum(dtype=np.float64))
+    for rows, strip in _strips(scaled, width, height):
+        original = pixels[rows]
+        strip += original
+        np.clip(np.rint(strip, out=strip), 0.0, 255.0, out=strip)
+        merged[rows] = strip
+        strip -= original
+        # Whole numbers, exact in float32 within a row.
+        error += float(np.einsum("ywc,ywc->y", strip, strip).sum(dtype=np.float64))
     return merged, psnr_of_mse(error / pixels.size)
