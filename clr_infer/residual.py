@@ -30,7 +30,8 @@ def _strips(residual: np.ndarray, width: int, height: int) -> Iterator[tuple[sli
         box = (0.0, top * size / height, float(size), (top + rows) * size / height)
         strip = np.empty((rows, width, 3), np.float32)
         for channel, plane in enumerate(planes):
-            strip[..., channel] = plane.resize((width, rows), Image.Resampling.BILINEAR, box=box)
+            part = plane.resize((width, rows), Image.Resampling.BILINEAR, box=box)
+            strip[..., channel] = np.asarray(part)
         yield slice(top, top + rows), strip
 
 
