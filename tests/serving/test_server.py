@@ -3,6 +3,7 @@
 import concurrent.futures
 import io
 import json
+import time
 import urllib.request
 from pathlib import Path
 
@@ -211,6 +212,23 @@ def test_bad_images_are_errors_of_their_own_request(serving, session, transport)
         assert type(outcomes[index]) is ImageError, name
         assert str(outcomes[index]) == str(expected.value)
     assert not outcomes[len(BAD_FILES)].protected
+
+
+def test_a_caller_who_asks_again_at_once_is_not_forgotten(client, fragment):
+    def queue_ms():
+        return client.stats()["localize_network"]["queue_ms"]
+
+    before = queue_ms()
+    for _ in range(40):
+        client.locate(fragment)
+    assert queue_ms() - before < 400  # a lost wake-up alone costs 500
+
+
+def test_more_requests_than_a_model_works_on_keep_moving(client):
+    began = time.monotonic()
+    outcomes = [one for _, one in client.stream("locate", [b"no image"] * 300, concurrency=100)]
+    assert all(type(one) is ImageError for one in outcomes)
+    assert time.monotonic() - began < 5
 
 
 def test_bad_options_are_errors(client, photo):
