@@ -71,7 +71,7 @@ def measure(
     command = [str(binary), "-m", model, "-u", address, "-i", scheme]
     command += ["--concurrency-range", f"{concurrency}:{concurrency}", "--percentile", "50"]
     command += ["--measurement-interval", str(max(int(seconds * 1000), 1000))]
-    command += ["-s", "999", "-r", "3"]  # three windows, whose spread is in the percentiles
+    command += ["-s", "99999", "-r", "3"]  # three windows, whose spread is in the percentiles
     command += ["--input-data", "zero"]
     if shared_memory:
         command += ["--shared-memory", "system", "--output-shared-memory-size", str(output_bytes)]
