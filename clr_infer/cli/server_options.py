@@ -25,8 +25,12 @@ def add_server_options(parser: argparse.ArgumentParser, required: bool = False) 
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="of each request (default: 60)"
     )
-    parser.add_argument(
+    shared = parser.add_mutually_exclusive_group()
+    shared.add_argument(
         "--shared-memory", action="store_true", help="pass pixels so; the server is on this host"
+    )
+    shared.add_argument(
+        "--cuda-shared-memory", action="store_true", help="the same in a GPU's memory"
     )
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="PEM of the server's authority")
 
@@ -42,7 +46,7 @@ def open_client(args: argparse.Namespace, settings: Settings):  # noqa: ANN201
     return Client(
         args.url,
         timeout_s=args.timeout,
-        shared_memory=args.shared_memory,
+        shared_memory="cuda" if args.cuda_shared_memory else args.shared_memory,
         token=os.environ.get(TOKEN_VARIABLE),
         tls_ca=args.tls_ca,
         settings=settings,

@@ -59,9 +59,11 @@ def test_results_equal_those_of_a_session_bit_for_bit(
         np.testing.assert_array_equal(simulated.image, session.fg_jpeg(photo, 61.5).image)
 
 
-@pytest.mark.parametrize("shared_memory", [False, True])
-def test_a_session_can_have_its_networks_on_a_server(serving, session, fragment, shared_memory):
-    with Client(serving.urls["grpc"], shared_memory=shared_memory) as client:
+@pytest.mark.parametrize(("transport", "shared_memory"), TRANSPORTS)
+def test_a_session_can_have_its_networks_on_a_server(
+    serving, session, fragment, transport, shared_memory
+):
+    with Client(serving.urls[transport], shared_memory=shared_memory) as client:
         networks = ServedNetworks(client, session.weights)
         there = Session(networks, session.weights, session.settings)
         np.testing.assert_array_equal(
