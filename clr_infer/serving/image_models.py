@@ -16,7 +16,7 @@ from ..session import Session
 from ..settings import Settings
 from ..weights import Weights
 from .admission import Admission
-from .contract import IMAGE_MODELS, ImageModelSpec, located_to_json
+from .contract import IMAGE_MODELS, QUEUE_FULL, ImageModelSpec, located_to_json
 
 __all__ = ["ImageModel", "answer"]
 
@@ -58,7 +58,7 @@ class ImageModel:
             if self._admission.enter(size):
                 self._pool.submit(self._work, request, sender, size, time.monotonic())
             else:
-                full = self._failure("the queue is full", self._backend.TritonError.UNAVAILABLE)
+                full = self._failure(QUEUE_FULL, self._backend.TritonError.UNAVAILABLE)
                 self._send(sender, full)
 
     def finalize(self) -> None:

@@ -17,9 +17,9 @@ import yaml
 from clr_infer.client import Client
 from clr_infer.errors import AccessDenied
 from clr_infer.serving import golden
+from clr_infer.serving.addresses import free_ports
 from clr_infer.serving.config_text import TARGETS
 from clr_infer.serving.distribution import cache_folder, ensure_distribution, unpack_wheel
-from clr_infer.serving.embedded import _free_ports
 from clr_infer.serving.repository import write_repository
 from clr_infer.weights import Weights
 
@@ -151,7 +151,7 @@ def test_the_entrypoint_serves_and_cannot_be_reconfigured(tmp_path):
     environment = server.environment()
     environment["PATH"] += f":{tmp_path / 'bin'}"
     environment.update(MODELS=str(tmp_path / "models"), DRAIN_S="5")
-    http, grpc, metrics = _free_ports("127.0.0.1", (0, 0, 0))
+    http, grpc, metrics = free_ports("127.0.0.1", (0, 0, 0))
     command = [DEPLOY / "entrypoint.sh", f"--backend-directory={tmp_path / 'backends'}"]
     for name, port in (("http", http), ("grpc", grpc), ("metrics", metrics)):
         command += [f"--{name}-port={port}", f"--{name}-address=127.0.0.1"]
