@@ -159,7 +159,7 @@ def open_transport(
         tls_cert: PEM files of a certificate of one's own and its key.
 
     Raises:
-        UsageError: not such an address.
+        UsageError: not such an address, or a file is missing.
         RuntimeUnavailable: tritonclient is not installed.
     """
     parts = urlsplit(url)
@@ -167,6 +167,9 @@ def open_transport(
         raise UsageError(
             f"{url!r}: an address is grpc://host:8001 or http://host:8000 (or grpcs, https)"
         )
+    for path in (tls_ca, *(tls_cert or ())):
+        if path is not None and not path.is_file():
+            raise UsageError(f"there is no file {str(path)!r}")
     try:
         if parts.scheme.startswith("grpc"):
             return _open_grpc(parts.netloc, parts.scheme == "grpcs", headers, tls_ca, tls_cert)
