@@ -233,6 +233,7 @@ def serving() -> str:
             f"{row['overhead_p50_ms']:+.2f}",
         ]
         for row in result["network_level"]
+        if row["batch"] == 1
     ]
     closed = [row for row in result["image_level"] if row["loop"] == "closed"]
     calls = list(dict.fromkeys(row["call"] for row in closed))

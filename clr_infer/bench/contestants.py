@@ -26,12 +26,12 @@ class Contestant:
 
     Attributes:
         facts: what tells it from the others in a result file.
-        pid: its topmost process.
+        pid: its topmost process, ``None`` if that is not ours to look at.
         open: gives what asks it one call by name, and what asks for its statistics, if any.
     """
 
     facts: dict[str, Any]
-    pid: int
+    pid: int | None
     open: Callable[[], contextlib.AbstractAsyncContextManager[tuple[Ask, Stats | None]]]
 
     @property
@@ -75,13 +75,13 @@ def in_process(session: Session, threads: int, content: dict[str, bytes], most: 
 
 
 def server(
-    url: str, pid: int, shared_memory: bool, threads: int, content: dict[str, bytes]
+    url: str, pid: int | None, shared_memory: bool, threads: int, content: dict[str, bytes]
 ) -> Contestant:
     """The server, asked by our client: files, or with shared memory pixels decoded before.
 
     Args:
         url: whose scheme is the transport.
-        pid: of the server.
+        pid: of the server, if it is on this host.
         shared_memory: pass pixels so.
         threads: of each network instance, 0 for all cores.
         content: the image file of each call.

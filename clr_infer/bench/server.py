@@ -34,6 +34,7 @@ class Plan:
     Attributes:
         calls: of ``locate``, ``protect`` and ``recover``.
         networks: of the network-level models.
+        batches: images in a request to them.
         transports: of ``grpc`` and ``http``.
         shared_memory: without, with, or both.
         concurrency: requests under way in a closed loop.
@@ -44,10 +45,12 @@ class Plan:
         height: of the picture.
         with_peer: measure the FastAPI service as well.
         profile: that the server is started with.
+        urls: of a server that is there already, one for each transport; empty starts our own.
     """
 
     calls: tuple[str, ...] = ("locate", "protect", "recover")
     networks: tuple[str, ...] = ("localize", "align")
+    batches: tuple[int, ...] = (1,)
     transports: tuple[str, ...] = ("grpc", "http")
     shared_memory: tuple[bool, ...] = (False, True)
     concurrency: tuple[int, ...] = (1, 4, 8)
@@ -58,10 +61,11 @@ class Plan:
     height: int = 480
     with_peer: bool = True
     profile: str = "throughput"
+    urls: tuple[str, ...] = ()
 
 
 def run_suite(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run everything on a server of our own; returns what goes into the result file.
+    """Run everything; returns what goes into the result file.
 
     Raises:
         RuntimeUnavailable: a part that was asked for cannot run here.
@@ -73,12 +77,13 @@ def run_suite(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     # In process there is no profile to choose: both ways of using the cores are tried.
     sessions = {count: load("onnxruntime", threads=count or None) for count in {0, threads}}
     with contextlib.ExitStack() as stack:
-        serving = stack.enter_context(_serving(plan, say))
+        urls, server_pid = stack.enter_context(_serving(plan, say))
         networks = network_rows(
             sessions[threads].runtime,
             plan.networks,
+            plan.batches,
             ways,
-            serving,
+            urls,
             plan.rounds,
             min(plan.seconds, 1.5),
             say,
@@ -86,8 +91,7 @@ def run_suite(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         most = max(plan.concurrency)
         contestants = [in_process(one, n, content, most) for n, one in sessions.items()]
         for transport, shared in ways:
-            url = getattr(serving, f"{transport}_url")
-            contestants.append(server(url, serving.pid, shared, threads, content))
+            contestants.append(server(urls[transport], server_pid, shared, threads, content))
         if plan.with_peer:
             url, pid = stack.enter_context(peer(threads or None))
             contestants.append(peer_service(url, pid, threads, content))
@@ -104,13 +108,17 @@ def run_suite(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _serving(plan: Plan, say: Callable[[str], None]) -> Iterator[EmbeddedServer]:
+def _serving(plan: Plan, say: Callable[[str], None]) -> Iterator[tuple[dict[str, str], int | None]]:
+    """The server's addresses by transport, and its process if it is ours."""
+    if plan.urls:
+        yield {url.partition(":")[0]: url for url in plan.urls}, None
+        return
     profile = chosen_profile(plan.profile)
     options = ServeOptions(http_port=0, grpc_port=0, metrics_port=0, profile=profile)
     with EmbeddedServer(options) as started:
         say("starting the server")
         started.start()
-        yield started
+        yield {"grpc": started.grpc_url, "http": started.http_url}, started.pid
 
 
 def _pictures(plan: Plan) -> dict[str, bytes]:
@@ -137,7 +145,7 @@ def _goals(
     overheads = {
         f"{row['network']}, {row['transport']}": row["overhead_p50_ms"]
         for row in networks
-        if row["shared_memory"]
+        if row["shared_memory"] and row["batch"] == 1
     }
     shares = {}
     for call in dict.fromkeys(row["call"] for row in images):
@@ -176,6 +184,6 @@ def measure_slo(
             method = getattr(client, plan.calls[0])
             return await highest_rate(lambda: method(content), percentile, limit_ms, seconds, say)
 
-    with _serving(plan, say) as started:
-        found = asyncio.run(searched(getattr(started, f"{plan.transports[0]}_url")))
+    with _serving(plan, say) as (urls, _):
+        found = asyncio.run(searched(urls[plan.transports[0]]))
     return {"call": plan.calls[0], "slo": f"{percentile} <= {limit_ms:g} ms", **found}

@@ -100,9 +100,9 @@ class _Meter:
         before = await self._stats() if self._stats else {}
         self._samples.append(await measure())
         self._cpu_s += usage.cpu_s()
-        pid = self._contestant.pid
-        memory_mb = Usage(pid).memory_mb(children=pid != os.getpid())
-        self._memory_mb = max(self._memory_mb, memory_mb)
+        if pid := self._contestant.pid:
+            memory_mb = Usage(pid).memory_mb(children=pid != os.getpid())
+            self._memory_mb = max(self._memory_mb, memory_mb)
         for model, now in (await self._stats() if self._stats else {}).items():
             total = self._models.setdefault(model, dict.fromkeys(now, 0.0))
             for key in now:
@@ -115,7 +115,7 @@ class _Meter:
             **self._contestant.facts,
             **found,
             "cpu_ms_per_image": round(1000.0 * self._cpu_s / max(found["requests"], 1), 1),
-            "memory_mb": round(self._memory_mb),
+            "memory_mb": round(self._memory_mb) if self._contestant.pid else None,
         }
         if self._stats:
             row["models"] = {m: _split(t) for m, t in self._models.items() if t["requests"]}

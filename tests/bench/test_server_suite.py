@@ -6,6 +6,7 @@ import pytest
 
 from clr_infer.bench.server import _goals
 from clr_infer.cli import main
+from clr_infer.serving.embedded import EmbeddedServer, ServeOptions
 
 
 def test_the_quick_suite_fills_every_section(tmp_path, capsys):
@@ -39,7 +40,7 @@ def test_the_quick_suite_fills_every_section(tmp_path, capsys):
 
 def _network(overhead_ms, shared_memory=True):
     way = {"network": "align", "transport": "grpc", "shared_memory": shared_memory}
-    return {**way, "overhead_p50_ms": overhead_ms}
+    return {**way, "batch": 1, "overhead_p50_ms": overhead_ms}
 
 
 def _image(contestant, images_per_s, loop="closed"):
@@ -57,6 +58,19 @@ def test_goals_are_held_against_the_best_of_each():
     assert all(goal["met"] for goal in met.values())
     missed = _goals([_network(1.5)], [_image("session", 20.0), _image("server", 17.9)])
     assert not any(goal["met"] for goal in missed.values())
+
+
+def test_a_server_that_is_there_is_measured_without_starting_one(tmp_path):
+    out = tmp_path / "server.json"
+    options = ServeOptions(http_port=0, grpc_port=0, metrics_port=0)
+    with EmbeddedServer(options) as server:
+        server.start()
+        words = ["bench", "server", "--quick", "--no-peer", "--batches", "2", "-o", str(out)]
+        assert main([*words, "--concurrency", "1", "--url", server.grpc_url]) == 0
+    result = json.loads(out.read_text("utf-8"))
+    assert [row["batch"] for row in result["network_level"]] == [2]
+    rows = [row for row in result["image_level"] if row["contestant"] == "server"]
+    assert rows and all(row["memory_mb"] is None and row["failed"] == 0 for row in rows)
 
 
 def test_a_limit_that_nothing_keeps_exits_with_1(capsys):
@@ -79,6 +93,8 @@ def test_a_limit_that_nothing_keeps_exits_with_1(capsys):
         ["--rounds", "0"],
         ["--rates", "5,-1"],
         ["--concurrency", "0"],
+        ["--networks", "telepathy"],
+        ["--url", "grpc://127.0.0.1:1", "--transports", "http"],
     ],
 )
 def test_wrong_usage_exits_with_2(words, capsys):
