@@ -114,7 +114,7 @@ def _serving(plan: Plan, say: Callable[[str], None]) -> Iterator[tuple[dict[str,
         yield {url.partition(":")[0]: url for url in plan.urls}, None
         return
     profile = chosen_profile(plan.profile)
-    options = ServeOptions(http_port=0, grpc_port=0, metrics_port=0, profile=profile)
+    options = ServeOptions(http_port=0, grpc_port=0, metrics_port=0, profile=profile, golden_s=0)
     with EmbeddedServer(options) as started:
         say("starting the server")
         started.start()

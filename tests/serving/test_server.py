@@ -197,6 +197,17 @@ def test_a_passed_deadline_is_an_error(serving, photo, transport):
             client.recover(photo)
 
 
+@pytest.mark.parametrize("transport", ["grpc", "http"])
+def test_what_nobody_waits_for_is_not_worked_on(serving, photo, transport):
+    with Client(serving.urls[transport], timeout_s=0.5, retry=Retry(budget=0)) as hasty:
+        with Client(serving.urls["grpc"]) as client:
+            before = client.stats()["localize_network"]["requests"]
+            outcomes = [one for _, one in hasty.stream("locate", [photo] * 80, concurrency=80)]
+            assert any(isinstance(one, DeadlineExceeded) for one in outcomes)
+            client.locate(photo)  # after all that came before
+            assert client.stats()["localize_network"]["requests"] - before < 60
+
+
 def test_a_full_queue_turns_requests_away(serving, photo):
     none = Retry(budget=0)
     small = np.ascontiguousarray(photo[:64, :64])
