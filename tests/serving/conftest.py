@@ -47,7 +47,7 @@ class Serving:
 
 
 def start_serving(*options: str) -> Serving:
-    """Start the command, without golden inferences among the requests, and wait for its addresses."""
+    """Start the command and wait for its addresses; no golden inferences come in between."""
     command = [sys.executable, "-m", "clr_infer.cli", "serve", "--golden-interval", "0", *options]
     for name in ("http", "grpc", "metrics"):
         command += [f"--{name}-port", "0"]
