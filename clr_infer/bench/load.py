@@ -41,11 +41,18 @@ class Sample:
         latencies_ms: of the requests that were answered.
         seconds: that it took.
         failed: requests that were not.
+        warm: requests before, which count for nothing else.
     """
 
     latencies_ms: list[float]
     seconds: float
     failed: int = 0
+    warm: int = 0
+
+    @property
+    def asked(self) -> int:
+        """All requests."""
+        return self.warm + len(self.latencies_ms) + self.failed
 
 
 def summary_of(samples: Sequence[Sample]) -> dict[str, float]:
@@ -78,7 +85,7 @@ async def closed_loop(ask: _Ask, concurrency: int, seconds: float) -> Sample:
                 latencies_ms.append((time.perf_counter() - sent) * 1000.0)
 
     await asyncio.gather(*(caller() for _ in range(concurrency)))
-    return Sample(latencies_ms, time.perf_counter() - began, failed)
+    return Sample(latencies_ms, time.perf_counter() - began, failed, warm=concurrency)
 
 
 async def fixed_rate(ask: _Ask, per_s: float, seconds: float) -> Sample:
@@ -108,7 +115,7 @@ async def fixed_rate(ask: _Ask, per_s: float, seconds: float) -> Sample:
         await asyncio.sleep(max(due - time.perf_counter(), 0.0))
         tasks.append(asyncio.create_task(one(due)))
     await asyncio.gather(*tasks)
-    return Sample(latencies_ms, time.perf_counter() - began, failed)
+    return Sample(latencies_ms, time.perf_counter() - began, failed, warm=1)
 
 
 async def highest_rate(

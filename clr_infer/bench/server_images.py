@@ -62,13 +62,14 @@ async def _rows(
                         await meters[index].add(partial(closed_loop, asks[index], count, seconds))
                 load = {"call": call, "loop": "closed", "concurrency": count}
                 rows += [{**load, **meter.taken()} for meter in meters]
-            served = [i for i, door in enumerate(doors) if door[1]]
             reached = max(
                 row["images_per_s"]
                 for row in rows
                 if row["call"] == call and row["contestant"] == "server"
             )
-            index = served[0]
+            index = next(
+                i for i, one in enumerate(contestants) if one.facts["contestant"] == "server"
+            )
             for rate in rates or (round(_FULL * reached, 1),):
                 say(f"{call}, {contestants[index].label}: {rate:g} a second")
                 await meters[index].add(partial(fixed_rate, asks[index], rate, rounds * seconds))
@@ -110,11 +111,11 @@ class _Meter:
 
     def taken(self) -> dict[str, Any]:
         """The row; begins anew."""
-        found = summary_of(self._samples)
+        found, asked = summary_of(self._samples), sum(s.asked for s in self._samples)
         row: dict[str, Any] = {
             **self._contestant.facts,
             **found,
-            "cpu_ms_per_image": round(1000.0 * self._cpu_s / max(found["requests"], 1), 1),
+            "cpu_ms_per_image": round(1000.0 * self._cpu_s / asked, 1),
             "memory_mb": round(self._memory_mb) if self._contestant.pid else None,
         }
         if self._stats:
