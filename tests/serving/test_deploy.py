@@ -19,7 +19,12 @@ from clr_infer.errors import AccessDenied
 from clr_infer.serving import golden
 from clr_infer.serving.addresses import free_ports
 from clr_infer.serving.config_text import TARGETS
-from clr_infer.serving.distribution import cache_folder, ensure_distribution, unpack_wheel
+from clr_infer.serving.distribution import (
+    MALLOC,
+    cache_folder,
+    ensure_distribution,
+    unpack_wheel,
+)
 from clr_infer.serving.repository import write_repository
 from clr_infer.weights import Weights
 
@@ -130,6 +135,13 @@ def test_the_dockerfile_names_what_exists():
     assert re.search(r"^USER 1000:1000$", text, re.M)
     for source in re.findall(r"^COPY (?:--chmod=\d+ )?([\w./]+) /", text, re.M):
         assert (DEPLOY.parent / source).exists(), source
+
+
+def test_the_image_keeps_freed_memory_as_the_embedded_server_does():
+    text = (DEPLOY / "Dockerfile").read_text()
+    environment = ensure_distribution().environment()
+    for name, value in MALLOC.items():
+        assert f"{name}={value}" in text and environment[name] == os.environ.get(name, value)
 
 
 def test_dashboards_ask_for_metrics_that_are_there(serving):
