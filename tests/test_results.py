@@ -68,6 +68,24 @@ def test_published_kernel_times_are_measured_and_exact():
     assert ours and all(row["pixels_equal"] == 1.0 for row in ours)
 
 
+@pytest.mark.skipif(not (RESULTS / "server_cpu.json").exists(), reason="not published yet")
+def test_the_published_server_run_is_whole_and_no_rehearsal():
+    result = _load("server_cpu.json")
+    plan, images = result["plan"], result["image_level"]
+    assert result["kind"] == "server" and result["commit"] and result["environment"]["cpu"]
+    assert plan["rounds"] >= 2 and plan["seconds"] >= 2 and plan["with_peer"]
+    ways = {(row["transport"], row["shared_memory"]) for row in result["network_level"]}
+    assert ways == {(t, shared) for t in ("grpc", "http") for shared in (False, True)}
+    for call in ("locate", "protect", "recover"):
+        rows = [row for row in images if row["call"] == call]
+        assert {row["contestant"] for row in rows} == {"session", "server", "FastAPI"}
+        assert {row["loop"] for row in rows} == {"closed", "fixed rate"}
+    assert all(row["failed"] == 0 and row["requests"] >= 3 for row in images)
+    assert {name for name, goal in result["goals"].items() if goal["found"]} == {
+        "network_overhead_p50_ms", "throughput_of_in_process",
+    }  # fmt: skip
+
+
 def _report():
     spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
     report = importlib.util.module_from_spec(spec)

@@ -3,14 +3,17 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import ClrError
 
-__all__ = ["closed_loop", "fixed_rate", "highest_rate", "summary"]
+__all__ = ["Sample", "closed_loop", "fixed_rate", "highest_rate", "summary", "summary_of"]
+
+_LEAST = 3  # requests at a fixed rate, however low
 
 _Ask = Callable[[], Awaitable[Any]]
 
@@ -30,7 +33,38 @@ def summary(latencies_ms: list[float], seconds: float, failed: int = 0) -> dict[
     }
 
 
-async def closed_loop(ask: _Ask, concurrency: int, seconds: float) -> dict[str, float]:
+@dataclass(frozen=True)
+class Sample:
+    """One measurement.
+
+    Attributes:
+        latencies_ms: of the requests that were answered.
+        seconds: that it took.
+        failed: requests that were not.
+        warm: requests before, which count for nothing else.
+    """
+
+    latencies_ms: list[float]
+    seconds: float
+    failed: int = 0
+    warm: int = 0
+
+    @property
+    def asked(self) -> int:
+        """All requests."""
+        return self.warm + len(self.latencies_ms) + self.failed
+
+
+def summary_of(samples: Sequence[Sample]) -> dict[str, float]:
+    """The summary of several measurements of the same thing, see :func:`summary`."""
+    return summary(
+        [value for sample in samples for value in sample.latencies_ms],
+        sum(sample.seconds for sample in samples),
+        sum(sample.failed for sample in samples),
+    )
+
+
+async def closed_loop(ask: _Ask, concurrency: int, seconds: float) -> Sample:
     """So many callers, each of which asks again as soon as it is answered.
 
     Warmed up by one request of each caller, which does not count.
@@ -51,10 +85,10 @@ async def closed_loop(ask: _Ask, concurrency: int, seconds: float) -> dict[str, 
                 latencies_ms.append((time.perf_counter() - sent) * 1000.0)
 
     await asyncio.gather(*(caller() for _ in range(concurrency)))
-    return summary(latencies_ms, time.perf_counter() - began, failed)
+    return Sample(latencies_ms, time.perf_counter() - began, failed, warm=concurrency)
 
 
-async def fixed_rate(ask: _Ask, per_s: float, seconds: float) -> dict[str, float]:
+async def fixed_rate(ask: _Ask, per_s: float, seconds: float) -> Sample:
     """Requests at random moments (a Poisson process), whether or not earlier ones are answered.
 
     Latency counts from the moment that a request was due, so that a generator that falls behind
@@ -75,14 +109,13 @@ async def fixed_rate(ask: _Ask, per_s: float, seconds: float) -> dict[str, float
         else:
             latencies_ms.append((time.perf_counter() - due) * 1000.0)
 
-    tasks = []
+    tasks: list[asyncio.Task[None]] = []
     due = began
-    while (due := due + clock.expovariate(per_s)) < began + seconds:
+    while (due := due + clock.expovariate(per_s)) < began + seconds or len(tasks) < _LEAST:
         await asyncio.sleep(max(due - time.perf_counter(), 0.0))
         tasks.append(asyncio.create_task(one(due)))
     await asyncio.gather(*tasks)
-    found = summary(latencies_ms, time.perf_counter() - began, failed)
-    return {"offered_per_s": per_s, **found}
+    return Sample(latencies_ms, time.perf_counter() - began, failed, warm=1)
 
 
 async def highest_rate(
@@ -100,11 +133,11 @@ async def highest_rate(
     Returns:
         ``rate_per_s``, 0 if none meets the limit, and all ``trials``.
     """
-    most = (await closed_loop(ask, 8, seconds))["images_per_s"]
+    most = summary_of([await closed_loop(ask, 8, seconds)])["images_per_s"]
     low, high, trials = 0.0, 1.2 * most, []
     for _ in range(6):
         rate = (low + high) / 2
-        found = await fixed_rate(ask, rate, seconds)
+        found = {"offered_per_s": rate, **summary_of([await fixed_rate(ask, rate, seconds)])}
         met = bool(found["requests"]) and not found["failed"]
         met = met and found[f"{percentile}_ms"] <= limit_ms
         reached = found.get(f"{percentile}_ms")

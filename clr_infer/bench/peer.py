@@ -20,7 +20,7 @@ __all__ = ["main", "peer"]
 _START_S = 60.0
 
 
-def main(port: int) -> None:
+def main(port: int, threads: int | None) -> None:
     """Serve on the loopback address until killed."""
     import uvicorn
     from fastapi import FastAPI, Request, Response
@@ -29,7 +29,7 @@ def main(port: int) -> None:
     from ..image_io import read_image
     from ..session import load
 
-    session = load("onnxruntime")
+    session = load("onnxruntime", threads=threads)
     app = FastAPI()
 
     def work(call: str, content: bytes) -> Response:
@@ -51,8 +51,11 @@ def main(port: int) -> None:
 
 
 @contextmanager
-def peer() -> Iterator[tuple[str, int]]:
+def peer(threads: int | None = None) -> Iterator[tuple[str, int]]:
     """Run the peer in a process of its own; gives its address and that process.
+
+    Args:
+        threads: CPU threads of each call, ``None`` for all cores.
 
     Raises:
         RuntimeUnavailable: FastAPI or uvicorn is not installed.
@@ -68,7 +71,7 @@ def peer() -> Iterator[tuple[str, int]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code = f"from clr_infer.bench.peer import main; main({port})"
+    code = f"from clr_infer.bench.peer import main; main({port}, {threads})"
     process = subprocess.Popen([sys.executable, "-c", code])
     url = f"http://127.0.0.1:{port}"
     try:

@@ -49,16 +49,18 @@ def measure(
     model: str,
     *,
     shared_memory: bool,
+    batch: int,
     concurrency: int,
     seconds: float,
     output_bytes: int,
 ) -> dict[str, float]:
-    """Measure a network-level model in a closed loop, batch 1.
+    """Measure a network-level model in a closed loop.
 
     Args:
         url: ``grpc://`` or ``http://``.
         model: its name on the server.
         shared_memory: pass tensors through system shared memory.
+        batch: images in a request.
         concurrency: requests under way.
         seconds: of each of three measurements, 1 at least.
         output_bytes: room for the outputs in shared memory.
@@ -69,9 +71,16 @@ def measure(
     binary, environment = perf_analyzer()
     scheme, _, address = url.partition("://")
     command = [str(binary), "-m", model, "-u", address, "-i", scheme]
-    command += ["--concurrency-range", f"{concurrency}:{concurrency}", "--percentile", "50"]
+    command += [
+        "-b",
+        str(batch),
+        "--concurrency-range",
+        f"{concurrency}:{concurrency}",
+        "--percentile",
+        "50",
+    ]
     command += ["--measurement-interval", str(max(int(seconds * 1000), 1000))]
-    command += ["-s", "999", "-r", "3"]  # three windows, whose spread is in the percentiles
+    command += ["-s", "99999", "-r", "3"]  # three windows, whose spread is in the percentiles
     command += ["--input-data", "zero"]
     if shared_memory:
         command += ["--shared-memory", "system", "--output-shared-memory-size", str(output_bytes)]

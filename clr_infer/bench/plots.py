@@ -18,7 +18,7 @@ def plot_server(result: dict[str, Any], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise RuntimeUnavailable('plots need pip install "clr_infer[evaluate]"') from error
-    calls = list(dict.fromkeys(row["call"] for row in result["in_process"]))
+    calls = list(dict.fromkeys(row["call"] for row in result["image_level"]))
     figure = Figure(figsize=(4.5 * len(calls), 4.0), layout="constrained")
     for axes, call in zip(figure.subplots(1, len(calls), squeeze=False)[0], calls, strict=True):
         for label, rows in _curves(result, call).items():
@@ -38,10 +38,8 @@ def _curves(result: dict[str, Any], call: str) -> dict[str, list[dict[str, Any]]
     curves: dict[str, list[dict[str, Any]]] = {}
     for row in result["image_level"]:
         if row["call"] == call and row["loop"] == "closed":
-            shared = ", shared memory" if row["shared_memory"] else ""
-            curves.setdefault(f"server, {row['transport']}{shared}", []).append(row)
-    for label, section in (("in process", "in_process"), ("FastAPI + ONNX Runtime", "peer")):
-        rows = [row for row in result[section] if row["call"] == call]
-        if rows:
-            curves[label] = rows
+            words = [row["contestant"], row["transport"]]
+            words.append("shared memory" if row["shared_memory"] else None)
+            words.append(None if row["threads"] else "all cores a call")
+            curves.setdefault(", ".join(word for word in words if word), []).append(row)
     return curves

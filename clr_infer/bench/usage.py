@@ -18,14 +18,18 @@ class Usage:
         self._pid = pid
         self._began, self._cpu_s = time.monotonic(), self._cpu()
 
-    def read(self) -> dict[str, float]:
-        """CPU cores in use on average, and resident memory now in MB (shared pages count twice)."""
-        seconds = time.monotonic() - self._began
-        memory = sum(self._resident_mb(pid) for pid in self._family())
-        return {
-            "cpu_cores": round((self._cpu() - self._cpu_s) / seconds, 2),
-            "memory_mb": round(memory),
-        }
+    def cpu_s(self) -> float:
+        """CPU seconds that all of them took."""
+        return self._cpu() - self._cpu_s
+
+    def cpu_cores(self) -> float:
+        """CPU cores in use on average."""
+        return self.cpu_s() / (time.monotonic() - self._began)
+
+    def memory_mb(self, children: bool = True) -> float:
+        """Resident memory now, in MB; pages that processes share count for each."""
+        family = self._family() if children else [self._pid]
+        return sum(self._resident_mb(pid) for pid in family)
 
     def _family(self) -> list[int]:
         parents = {}

@@ -3,31 +3,42 @@
 import argparse
 import json
 import re
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from ..errors import RuntimeUnavailable, UsageError
+from ..specs import SPECS
 
 __all__ = ["add_server_suite"]
 
 
 def add_server_suite(suites: argparse._SubParsersAction) -> None:
     """Add the server suite to those of ``bench``."""
-    text = "measure the embedded server beside the session and a plain FastAPI service"
+    text = "measure a server beside the session and a plain FastAPI service"
     parser = suites.add_parser("server", help=text, description=text)
     parser.set_defaults(run=_bench)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the JSON there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw latency over throughput")
     parser.add_argument("--quick", action="store_true", help="one short measurement of each kind")
     parser.add_argument("--calls", type=_words, metavar="A,B", help="locate,protect,recover")
+    parser.add_argument("--networks", type=_words, metavar="A,B", help="localize,align and others")
+    parser.add_argument("--batches", type=_counts, metavar="N,N", help="of networks (default: 1)")
     parser.add_argument("--transports", type=_words, metavar="A,B", help="grpc,http")
-    parser.add_argument("--concurrency", type=_numbers, metavar="N,N", help="default: 1,2,4,8")
-    parser.add_argument("--rates", type=_numbers, metavar="R,R", help="requests/s, also at random")
-    parser.add_argument("--seconds", type=float, metavar="S", help="of each (default: 5)")
+    parser.add_argument("--concurrency", type=_counts, metavar="N,N", help="default: 1,4,8")
+    parser.add_argument(
+        "--rates", type=_rates, metavar="R,R", help="requests/s at random moments (default: 70 %%)"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="of all in turns (default: 2)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="of each (default: 2.5)")
     parser.add_argument("--size", metavar="WxH", help="of the picture (default: 640x480)")
     parser.add_argument("--profile", choices=("latency", "throughput"))
+    parser.add_argument(
+        "--url",
+        type=_words,
+        metavar="URL,URL",
+        help="a server that is there, of any target, in place of our own: grpc://,http://",
+    )
     parser.add_argument("--no-peer", action="store_true", help="leave FastAPI out")
     parser.add_argument(
         "--slo",
@@ -42,8 +53,12 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _counts(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in text.split(","))
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    return tuple(float(word) for word in text.split(","))
 
 
 def _plan(args: argparse.Namespace):  # noqa: ANN202 - the type belongs to a lazy import
@@ -52,13 +67,26 @@ def _plan(args: argparse.Namespace):  # noqa: ANN202 - the type belongs to a laz
     values: dict[str, Any] = {}
     if args.quick:
         values = {"calls": ("locate",), "networks": ("localize",), "transports": ("grpc",)}
-        values.update(concurrency=(1, 4), seconds=0.5, shared_memory=(True,))
-    for name in ("calls", "transports", "concurrency", "rates", "seconds", "profile"):
+        values.update(concurrency=(1, 4), rounds=1, seconds=0.5, shared_memory=(True,))
+    for name in (
+        *("calls", "networks", "batches", "transports", "concurrency", "rates", "rounds"),
+        *("seconds", "profile"),
+    ):
         if getattr(args, name) is not None:
             values[name] = getattr(args, name)
+    if args.url:
+        schemes = tuple(url.partition(":")[0] for url in args.url)
+        values.update(urls=args.url, transports=values.get("transports", schemes))
+        if not set(values["transports"]) <= set(schemes):
+            raise UsageError(f"--url has no address for {', '.join(values['transports'])}")
+    for name in ("batches", "concurrency", "rates", "rounds", "seconds"):
+        given = values.get(name, 1)
+        if min(given if isinstance(given, tuple) else (given,), default=1) <= 0:
+            raise UsageError(f"--{name} must be above 0")
     for name, known in (
         ("calls", {"locate", "protect", "recover"}),
         ("transports", {"grpc", "http"}),
+        ("networks", set(SPECS)),
     ):
         unknown = set(values.get(name, ())) - known
         if unknown:
@@ -85,16 +113,47 @@ def _bench(args: argparse.Namespace) -> int:
     plan = _plan(args)
     if args.slo:
         return _slo(args, plan, say)
-    result = run_suite(plan, shlex.join(["clr-infer", *sys.argv[1:]]), say)
-    text = json.dumps(result, indent=1) + "\n"
+    result = run_suite(plan, say)
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(text, "utf-8")
+        args.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
         say(f"written to {args.output}")
     if args.plot:
         plot_server(result, args.plot)
-    print(json.dumps(result["goals"], indent=1) if args.output else text)
+    print(_short(result))
     return 0
+
+
+def _short(result: dict[str, Any]) -> str:
+    """What was measured, a line each, and the goals at the end."""
+    lines = []
+    for row in result["network_level"]:
+        way = f"{row['transport']}{', shared memory' if row['shared_memory'] else ''}"
+        lines.append(
+            f"{row['network']:9} {way:20} batch {row['batch']}: p50 {row['p50_ms']:.2f} ms, "
+            f"in process {row['in_process_p50_ms']:.2f}: {row['overhead_p50_ms']:+.2f}"
+        )
+    header = ("contestant", "way", "cores", "load", "p50 ms", "p99 ms", "images/s", "CPU ms")
+    columns = "{:9} {:11} {:20} {:>5} {:>10} {:>8} {:>8} {:>8} {:>7}"
+    lines.append(columns.format("call", *header))
+    for row in result["image_level"]:
+        way = f"{row['transport'] or '-'}{', shared memory' if row['shared_memory'] else ''}"
+        load = f"{row['concurrency']}" if row["loop"] == "closed" else f"{row['offered_per_s']}/s"
+        lines.append(
+            columns.format(
+                row["call"],
+                row["contestant"],
+                way,
+                row["threads"] or "all",
+                load,
+                *(round(row.get(key, 0.0), 1) for key in ("p50_ms", "p99_ms", "images_per_s")),
+                row["cpu_ms_per_image"],
+            )
+        )
+    for name, goal in result["goals"].items():
+        met = "met" if goal["met"] else "MISSED"
+        lines.append(f"{name} {goal['goal']}: {met}; {goal['found']}")
+    return "\n".join(lines)
 
 
 def _slo(args: argparse.Namespace, plan: Any, say: Any) -> int:

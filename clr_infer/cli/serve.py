@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from ..errors import RuntimeUnavailable, ServerError
+from ..errors import RuntimeUnavailable, ServerError, UsageError
 from ..settings import Settings
 from .repository import add_profile
 from .server_options import add_server_options, open_client
@@ -32,6 +32,20 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     serve.add_argument(
         "--drain", type=float, default=30.0, metavar="S", help="for requests under way at the end"
     )
+    serve.add_argument(
+        "--golden-interval",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="between golden inferences; 0 for none (default: 60)",
+    )
+    serve.add_argument(
+        "--golden-timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="of each of their calls (default: 60)",
+    )
     serve.add_argument("--verbose", action="store_true", help="show the server's own log")
     add_profile(serve)
 
@@ -51,6 +65,8 @@ def _serve(args: argparse.Namespace) -> int:
     from ..serving.profiles import chosen_profile
     from ..weights import Weights
 
+    if args.golden_interval < 0 or args.golden_timeout <= 0:
+        raise UsageError("--golden-interval must be 0 or more, --golden-timeout above 0")
     options = ServeOptions(
         host=args.host,
         http_port=args.http_port,
@@ -60,6 +76,8 @@ def _serve(args: argparse.Namespace) -> int:
         profile=chosen_profile(args.profile, args.instances),
         settings=Settings(max_pixels=args.max_pixels) if args.max_pixels else Settings(),
         drain_s=args.drain,
+        golden_s=args.golden_interval,
+        golden_timeout_s=args.golden_timeout,
         verbose=args.verbose,
     )
     stopping = threading.Event()

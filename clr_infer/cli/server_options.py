@@ -25,10 +25,20 @@ def add_server_options(parser: argparse.ArgumentParser, required: bool = False) 
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="of each request (default: 60)"
     )
-    parser.add_argument(
+    shared = parser.add_mutually_exclusive_group()
+    shared.add_argument(
         "--shared-memory", action="store_true", help="pass pixels so; the server is on this host"
     )
+    shared.add_argument(
+        "--cuda-shared-memory", action="store_true", help="the same in a GPU's memory"
+    )
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="PEM of the server's authority")
+    parser.add_argument(
+        "--tls-cert", type=Path, nargs=2, metavar=("CERT", "KEY"), help="PEM files of our own"
+    )
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="'NAME: VALUE'", help="sent with each"
+    )
 
 
 def open_client(args: argparse.Namespace, settings: Settings):  # noqa: ANN201
@@ -42,11 +52,20 @@ def open_client(args: argparse.Namespace, settings: Settings):  # noqa: ANN201
     return Client(
         args.url,
         timeout_s=args.timeout,
-        shared_memory=args.shared_memory,
+        shared_memory="cuda" if args.cuda_shared_memory else args.shared_memory,
         token=os.environ.get(TOKEN_VARIABLE),
         tls_ca=args.tls_ca,
+        tls_cert=tuple(args.tls_cert) if args.tls_cert else None,
+        headers=dict(map(_header, args.header)),
         settings=settings,
     )
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise UsageError(f"--header looks like 'NAME: VALUE', not {text!r}")
+    return name.strip(), value.strip()
 
 
 def open_served(args: argparse.Namespace, settings: Settings, networks_only: bool) -> Any:

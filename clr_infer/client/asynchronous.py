@@ -22,6 +22,7 @@ from ..serving.contract import IMAGE_MODELS
 from ..settings import DEFAULT_SETTINGS, Settings
 from ..specs import SPECS
 from .calls import Call, Encoded, encoded_call, pixels_call
+from .regions import region_kind
 from .retry import Budget, Retry
 from .shared import SharedMemory
 from .statistics import model_statistics
@@ -45,7 +46,8 @@ class AsyncClient:
         url: ``grpc://host:8001``, ``grpcs://``, ``http://host:8000`` or ``https://``.
         timeout_s: the time that a call may take, retries included; every call has one.
         retry: how to ask again while the server is unavailable.
-        shared_memory: pass pixels through system shared memory; client and server share a host.
+        shared_memory: ``True`` or ``"system"`` passes pixels through system shared memory,
+            ``"cuda"`` through the first GPU's; client and server share a host.
         token: sent as ``Authorization: Bearer``; use it with TLS only.
         headers: sent with every request.
         tls_ca: PEM file of the authority behind the server's certificate.
@@ -54,7 +56,7 @@ class AsyncClient:
 
     Raises:
         UsageError: no such address.
-        RuntimeUnavailable: tritonclient is not installed.
+        RuntimeUnavailable: tritonclient is not installed, or there is no such shared memory here.
     """
 
     def __init__(
@@ -63,20 +65,21 @@ class AsyncClient:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry: Retry = Retry(),  # noqa: B008 - frozen
-        shared_memory: bool = False,
+        shared_memory: bool | str = False,
         token: str | None = None,
         headers: dict[str, str] | None = None,
         tls_ca: Path | None = None,
         tls_cert: tuple[Path, Path] | None = None,
         settings: Settings = DEFAULT_SETTINGS,
     ) -> None:
+        kind = region_kind(shared_memory)
         bearer = {"Authorization": f"Bearer {token}"} if token else {}
         self._transport: Transport = open_transport(
             url, headers={**(headers or {}), **bearer}, tls_ca=tls_ca, tls_cert=tls_cert
         )
         self.url, self.timeout_s, self.settings = url, timeout_s, settings
         self._retry, self._budget = retry, Budget(retry)
-        self._shared = SharedMemory(self._ask) if shared_memory else None
+        self._shared = SharedMemory(kind, self._ask) if kind else None
 
     async def protect(self, image: object, *, psnr_db: float | None = None) -> Protected:
         """Protect an image, see :meth:`clr_infer.Session.protect`."""

@@ -1,5 +1,6 @@
 """A server's network-level models as a runtime: the pipeline here, the networks there."""
 
+import math
 from typing import Any
 
 from ..pixels import HostPixels, Pixels
@@ -49,6 +50,7 @@ class ServedNetworks:
             },
             outputs=tuple(t.name for t in spec.outputs),
             parse=shaped,
+            output_bytes={t.name: 4 * count * math.prod(t.dims(self.size)) for t in spec.outputs},
         )
         result: Any = self._client.call(call)
         return result

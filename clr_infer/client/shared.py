@@ -1,19 +1,23 @@
-"""System shared memory between a client and a server on the same host."""
+"""Shared memory between a client and a server on the same host: who uses which regions when."""
 
 import itertools
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ServerError
+from .regions import CudaRegion, Region, SystemRegion
 
-__all__ = ["PREFIX", "Lease", "SharedMemory"]
+__all__ = ["PREFIX", "Lease", "Place", "SharedMemory"]
 
 PREFIX = "clr_infer_"
 """What the names of all regions start with, followed by the process that made them."""
+
+Place = tuple[str, int, int]
+"""Where a tensor lies: the name of the region, bytes, and the first of them."""
 
 _Ask = Callable[..., Awaitable[Any]]
 
@@ -22,66 +26,76 @@ class Lease:
     """Two regions, for the inputs and the outputs of one request at a time.
 
     Args:
+        kind: of both.
         name: unique.
         input_bytes: size of one.
         output_bytes: size of the other; may be 0.
     """
 
-    def __init__(self, name: str, input_bytes: int, output_bytes: int) -> None:
-        from tritonclient.utils import shared_memory
-
-        self._module = shared_memory
-        self.sizes = {f"{name}_in": input_bytes, f"{name}_out": output_bytes}
-        self._in, self._out = self.sizes
-        self._handles = {
-            key: shared_memory.create_shared_memory_region(key, f"/{key}", size, create_only=True)
-            for key, size in self.sizes.items()
-            if size
-        }
+    def __init__(
+        self,
+        kind: type[SystemRegion] | type[CudaRegion],
+        name: str,
+        input_bytes: int,
+        output_bytes: int,
+    ) -> None:
+        self._in: Region = kind(f"{name}_in", input_bytes)
+        self._out: Region | None = None
+        try:
+            if output_bytes:
+                self._out = kind(f"{name}_out", output_bytes)
+        except BaseException:
+            self._in.destroy()
+            raise
 
     def fits(self, input_bytes: int, output_bytes: int) -> bool:
         """Is there room for such a request?"""
-        return self.sizes[self._in] >= input_bytes and self.sizes[self._out] >= output_bytes
+        room = self._out.size if self._out else 0
+        return self._in.size >= input_bytes and room >= output_bytes
 
-    def place(self, arrays: dict[str, np.ndarray]) -> dict[str, tuple[str, int, int]]:
-        """Write the inputs; returns the region, size and offset of each."""
-        handle, offset, places = self._handles[self._in], 0, {}
-        for name, array in arrays.items():
-            self._module.set_shared_memory_region(handle, [array], offset=offset)
-            places[name] = (self._in, array.nbytes, offset)
-            offset += array.nbytes
-        return places
+    def place(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Place]:
+        """Write the inputs; returns where each lies."""
+        self._in.write(list(arrays.values()))
+        return _in_a_row(self._in, {name: array.nbytes for name, array in arrays.items()})
 
-    def room(self) -> tuple[str, int]:
-        """Where the output goes: its region and size."""
-        return self._out, self.sizes[self._out]
+    def rooms(self, sizes: Mapping[str, int]) -> dict[str, Place]:
+        """Where outputs of at most these sizes go."""
+        return _in_a_row(self._out, sizes) if self._out else {}
 
-    def fetch(self, shape: list[int]) -> np.ndarray:
-        """Read the output, a copy."""
-        handle = self._handles[self._out]
-        return self._module.get_contents_as_numpy(handle, np.uint8, shape).copy()
+    def fetch(self, place: Place, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray:
+        """Read an output, a copy."""
+        assert self._out is not None
+        return self._out.read(place[2], dtype, shape)
 
     @property
-    def regions(self) -> dict[str, int]:
-        """The sizes of the regions that exist."""
-        return {key: self.sizes[key] for key in self._handles}
+    def regions(self) -> list[Region]:
+        """The regions that exist."""
+        return [self._in, self._out] if self._out else [self._in]
 
     def destroy(self) -> None:
-        """Remove the regions from this host."""
-        for handle in self._handles.values():
-            self._module.destroy_shared_memory_region(handle)
-        self._handles = {}
+        """Free the regions on this side."""
+        for region in self.regions:
+            region.destroy()
+
+
+def _in_a_row(region: Region, sizes: Mapping[str, int]) -> dict[str, Place]:
+    ends = itertools.accumulate(sizes.values())
+    return {
+        name: (region.name, size, end - size)
+        for (name, size), end in zip(sizes.items(), ends, strict=True)
+    }
 
 
 class SharedMemory:
     """The regions of one client; each request in flight has its own.
 
     Args:
+        kind: of all regions.
         ask: calls the server's methods of shared memory.
     """
 
-    def __init__(self, ask: _Ask) -> None:
-        self._ask = ask
+    def __init__(self, kind: type[SystemRegion] | type[CudaRegion], ask: _Ask) -> None:
+        self._kind, self._ask = kind, ask
         self._free: list[Lease] = []
         self._all: list[Lease] = []
         self._names = (
@@ -92,14 +106,15 @@ class SharedMemory:
         """Regions of at least these sizes.
 
         Raises:
-            ServerError: the server takes no shared memory, or is on another host.
+            ServerError: the server takes no such memory, or is on another host.
+            ModelError: a GPU has no room.
         """
         for index, lease in enumerate(self._free):
             if lease.fits(input_bytes, output_bytes):
                 return self._free.pop(index)
         if self._free:
             await self._drop(self._free.pop())
-        lease = Lease(next(self._names), input_bytes, output_bytes)
+        lease = Lease(self._kind, next(self._names), input_bytes, output_bytes)
         self._all.append(lease)
         try:
             await self._register(lease)
@@ -109,10 +124,8 @@ class SharedMemory:
         return lease
 
     async def _register(self, lease: Lease) -> None:
-        for name, size in lease.regions.items():
-            await self._ask(
-                "register_system_shared_memory", name=name, key=f"/{name}", byte_size=size
-            )
+        for region in lease.regions:
+            await self._ask(region.register, **region.registration())
 
     def give_back(self, lease: Lease) -> None:
         """Offer regions to the next request."""
@@ -120,8 +133,8 @@ class SharedMemory:
 
     async def renew(self, lease: Lease) -> None:
         """Register regions again with a server that was started anew."""
-        for name in lease.regions:
-            await self._unregister(name)
+        for region in lease.regions:
+            await self._unregister(region)
         await self._register(lease)
 
     async def discard(self, lease: Lease) -> None:
@@ -137,13 +150,12 @@ class SharedMemory:
     async def _drop(self, lease: Lease) -> None:
         if lease in self._all:
             self._all.remove(lease)
-        names = list(lease.regions)
         lease.destroy()
-        for name in names:
-            await self._unregister(name)
+        for region in lease.regions:
+            await self._unregister(region)
 
-    async def _unregister(self, name: str) -> None:
+    async def _unregister(self, region: Region) -> None:
         try:
-            await self._ask("unregister_system_shared_memory", name=name)
+            await self._ask(region.unregister, name=region.name)
         except ServerError:  # a server that is gone holds no regions
             pass

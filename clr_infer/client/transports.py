@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from ..errors import DeadlineExceeded, RuntimeUnavailable, ServerUnavailable, UsageError
 from .calls import Call, Reply
 from .failures import failure
@@ -61,12 +63,12 @@ class _Triton:
             else:
                 tensor.set_data_from_numpy(array)
             inputs.append(tensor)
-        shared = {name for name in call.output_bytes if lease is not None}
+        rooms = lease.rooms(call.output_bytes) if lease is not None else {}
         outputs = []
         for name in call.outputs:
             output = self._module.InferRequestedOutput(name)
-            if lease is not None and name in shared:
-                output.set_shared_memory(*lease.room())
+            if name in rooms:
+                output.set_shared_memory(*rooms[name])
             outputs.append(output)
         result = await self._guard(
             self._infer(
@@ -80,8 +82,8 @@ class _Triton:
             timeout_s,
         )
         return {
-            name: lease.fetch(self._shape(result, name))
-            if lease is not None and name in shared
+            name: lease.fetch(rooms[name], *self._described(result, name))
+            if lease is not None and name in rooms
             else result.as_numpy(name)
             for name in call.outputs
         }
@@ -108,7 +110,8 @@ class _Triton:
     async def _infer(self, **arguments: Any) -> Any:
         raise NotImplementedError
 
-    def _shape(self, result: Any, name: str) -> list[int]:
+    def _described(self, result: Any, name: str) -> tuple[np.dtype, list[int]]:
+        """The type and shape of an output that lies elsewhere."""
         raise NotImplementedError
 
 
@@ -116,8 +119,9 @@ class _Grpc(_Triton):
     async def _infer(self, **arguments: Any) -> Any:
         return await self._client.infer(**arguments)
 
-    def _shape(self, result: Any, name: str) -> list[int]:
-        return list(result.get_output(name).shape)
+    def _described(self, result: Any, name: str) -> tuple[np.dtype, list[int]]:
+        output = result.get_output(name)
+        return _numpy_dtype(output.datatype), list(output.shape)
 
 
 class _Http(_Triton):
@@ -134,8 +138,13 @@ class _Http(_Triton):
     async def _infer(self, **arguments: Any) -> Any:
         return await self._client.infer(**{**arguments, "headers": dict(arguments["headers"])})
 
-    def _shape(self, result: Any, name: str) -> list[int]:
-        return list(result.get_output(name)["shape"])
+    def _described(self, result: Any, name: str) -> tuple[np.dtype, list[int]]:
+        output = result.get_output(name)
+        return _numpy_dtype(output["datatype"]), list(output["shape"])
+
+
+def _numpy_dtype(name: str) -> np.dtype:
+    return np.dtype(next(dtype for dtype, known in _DTYPES.items() if known == name))
 
 
 def open_transport(
@@ -150,7 +159,7 @@ def open_transport(
         tls_cert: PEM files of a certificate of one's own and its key.
 
     Raises:
-        UsageError: not such an address.
+        UsageError: not such an address, or a file is missing.
         RuntimeUnavailable: tritonclient is not installed.
     """
     parts = urlsplit(url)
@@ -158,6 +167,9 @@ def open_transport(
         raise UsageError(
             f"{url!r}: an address is grpc://host:8001 or http://host:8000 (or grpcs, https)"
         )
+    for path in (tls_ca, *(tls_cert or ())):
+        if path is not None and not path.is_file():
+            raise UsageError(f"there is no file {str(path)!r}")
     try:
         if parts.scheme.startswith("grpc"):
             return _open_grpc(parts.netloc, parts.scheme == "grpcs", headers, tls_ca, tls_cert)
@@ -208,4 +220,5 @@ def _open_http(
     client = module.InferenceServerClient(
         address, conn_limit=1024, conn_timeout=86400.0, ssl=secure, ssl_context=context
     )
-    return _Http(client, module, headers)
+    # Else aiohttp offers gzip, and the server spends 20 ms on packing an image of a megabyte.
+    return _Http(client, module, {"Accept-Encoding": "identity", **headers})

@@ -12,11 +12,16 @@ from ..results import Located
 
 __all__ = [
     "IMAGE_MODELS",
+    "QUEUE_FULL",
     "ImageModelSpec",
     "Port",
     "located_from_json",
     "located_to_json",
 ]
+
+
+QUEUE_FULL = "the queue is full"
+"""What an image-level model says when it turns a request away."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,10 @@
 """The embedded server: the real ``tritonserver`` on this machine alone, watched over."""
 
 import contextlib
-import ipaddress
 import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,13 +14,15 @@ from pathlib import Path
 from types import TracebackType
 
 from ..client import Client, Retry
-from ..errors import ClrError, ServerError, UsageError
+from ..errors import ClrError, ServerError
 from ..settings import DEFAULT_SETTINGS, Settings
 from ..weights import Weights
 from . import golden
+from .addresses import check_loopback, free_ports
 from .admin import Admin
 from .contract import IMAGE_MODELS
 from .distribution import ensure_distribution
+from .heartbeat import Failure, Heartbeat
 from .profiles import PROFILES, Profile
 from .repository import write_repository
 from .shared_memory import SERVER_PREFIX, remove_stale
@@ -55,6 +55,8 @@ class ServeOptions:
         profile: batching, instances, queues.
         settings: limits of the images that are taken.
         drain_s: how long requests under way may take after a signal to stop.
+        golden_s: between golden inferences while it serves; 0 for none.
+        golden_timeout_s: of each of their calls.
         restarts: how often a server that dies is started again.
         verbose: show the server's log.
     """
@@ -67,6 +69,8 @@ class ServeOptions:
     profile: Profile = PROFILES["latency"]
     settings: Settings = DEFAULT_SETTINGS
     drain_s: float = 30.0
+    golden_s: float = 60.0
+    golden_timeout_s: float = 60.0
     restarts: int = 5
     verbose: bool = False
 
@@ -82,15 +86,16 @@ class EmbeddedServer:
     """
 
     def __init__(self, options: ServeOptions) -> None:
-        _check_host(options.host)
+        check_loopback(options.host)
         self.options = options
         ports = (options.http_port, options.grpc_port, options.metrics_port)
-        self.http_port, self.grpc_port, self.metrics_port = _free_ports(options.host, ports)
+        self.http_port, self.grpc_port, self.metrics_port = free_ports(options.host, ports)
         self._folder = Path(tempfile.mkdtemp(prefix="clr_infer_serve_"))
         self._secret = secrets.token_hex(16)
         self._process: subprocess.Popen | None = None
         self._expected: dict[str, int] = {}
         self._restarted = 0
+        self._heart = Heartbeat(self.grpc_url, options.golden_s, options.golden_timeout_s)
 
     @property
     def http_url(self) -> str:
@@ -138,10 +143,17 @@ class EmbeddedServer:
             profile=self.options.profile,
             settings=self.options.settings,
         )
-        return self._launch()
+        timings_ms = self._launch()
+        if self.options.golden_s:
+            self._heart.start()
+        return timings_ms
 
     def watch(self) -> list[str]:
-        """Look after the server once: reload models whose process died, restart it if it died.
+        """Look after the server once.
+
+        It is started again if it died, and models are loaded again whose process died. If golden
+        inferences fail, those processes are ended that took part, and if that does not help, the
+        server.
 
         Returns:
             What was done, one sentence each.
@@ -157,15 +169,39 @@ class EmbeddedServer:
             self._restarted += 1
             self._clean_up()
             self._launch()
+            self._heart.forget()
             return [f"the server ended ({code}) and was started again"]
         running = stub_processes(self.pid)
         lost = [m for m, count in self._expected.items() if len(running.get(m, ())) < count]
-        done = []
+        done: list[str] = []
         for model in lost:
-            with self._admin() as admin:
-                admin.reload(model)
+            try:
+                with self._admin() as admin:
+                    admin.reload(model)
+            except ServerError as error:
+                self._process.kill()
+                self._process.wait()
+                return [*done, f"{model} cannot be loaded again ({error}); the server was ended"]
             done.append(f"a process of {model} died; the model was loaded again")
+        if done:
+            self._heart.forget()
+        elif failure := self._heart.take():
+            done.append(self._revive(failure, running))
         return done
+
+    def _revive(self, failure: Failure, running: dict[str, list[int]]) -> str:
+        """End what does not do its job; the next look starts it again."""
+        assert self._process is not None
+        words = f"the golden inference failed at {failure.step} ({failure.reason})"
+        if failure.count > 1:
+            self._process.kill()
+            self._process.wait()
+            return f"{words} again; the server was ended"
+        for model in failure.models:
+            for pid in running.get(model, ()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        return f"{words}; the processes of {', '.join(sorted(failure.models))} were ended"
 
     def stop(self) -> bool:
         """Finish what is under way, take nothing new, stop, and clean up.
@@ -174,6 +210,7 @@ class EmbeddedServer:
             ``False`` if the server had to be killed.
         """
         gentle = True
+        self._heart.stop()
         if self._process is not None and self._process.poll() is None:
             until = time.monotonic() + self.options.drain_s
             try:
@@ -282,36 +319,3 @@ class EmbeddedServer:
                 os.killpg(self._process.pid, signal.SIGKILL)
         for path in Path("/dev/shm").glob(f"{SERVER_PREFIX}{os.getpid()}_*"):
             path.unlink(missing_ok=True)
-
-
-def _check_host(host: str) -> None:
-    if host == "localhost":
-        return
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise UsageError(
-            f"{host}: the embedded server is an old release and serves this machine alone "
-            "(127.0.0.1, ::1); to serve others, use the container in deploy/, see docs/serving.md"
-        )
-
-
-def _free_ports(host: str, ports: tuple[int, ...]) -> list[int]:
-    """The ports, 0 replaced by free ones; none of them is in use."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = []
-    try:
-        for port in ports:
-            listener = socket.socket(family)
-            opened.append(listener)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind((host, port))
-            except OSError as error:
-                raise UsageError(f"port {port} of {host} cannot be used: {error}") from error
-        return [listener.getsockname()[1] for listener in opened]
-    finally:
-        for listener in opened:
-            listener.close()

@@ -1,7 +1,7 @@
 """The image-level models: a request's image through the pipeline, with the server's networks."""
 
 import json
-import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from ..runtimes.triton_server import TritonServerModels, from_array, to_array
 from ..session import Session
 from ..settings import Settings
 from ..weights import Weights
-from .contract import IMAGE_MODELS, ImageModelSpec, located_to_json
+from .admission import Admission
+from .contract import IMAGE_MODELS, QUEUE_FULL, ImageModelSpec, located_to_json
 
 __all__ = ["ImageModel", "answer"]
 
@@ -28,8 +29,7 @@ class ImageModel:
     """What Triton server's Python backend runs for an image-level model.
 
     Requests are worked on by a pool of threads, so that those of many users wait for the networks
-    at the same time and the server batches them. No more are taken than there are threads: the
-    rest wait in the server's queue, where its limits and deadlines hold.
+    at the same time and the server batches them. The rest wait here, up to a limit.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -46,31 +46,38 @@ class ImageModel:
             max_file_bytes=int(parameters["max_file_bytes"]),
         )
         self._session = Session(TritonServerModels(weights), weights, settings)
-        workers = int(parameters["workers"])
+        workers, waiting = int(parameters["workers"]), int(parameters["max_queue"])
         self._pool = ThreadPoolExecutor(workers)
-        self._free = threading.BoundedSemaphore(workers)
+        self._admission = Admission(workers + waiting, int(parameters["max_input_bytes"]))
 
     def execute(self, requests: list[Any]) -> None:
         """Give the requests to threads; the responses are sent from there."""
         for request in requests:
-            self._free.acquire()
-            self._pool.submit(self._work, request, request.get_response_sender())
+            size = sum(to_array(tensor).nbytes for tensor in request.inputs())
+            sender = request.get_response_sender()
+            if self._admission.enter(size):
+                self._pool.submit(self._work, request, sender, size, time.monotonic())
+            else:
+                full = self._failure(QUEUE_FULL, self._backend.TritonError.UNAVAILABLE)
+                self._send(sender, full)
 
     def finalize(self) -> None:
         """Finish what is under way; called when the model is unloaded."""
         self._pool.shutdown(wait=True)
 
-    def _work(self, request: Any, sender: Any) -> None:
+    def _work(self, request: Any, sender: Any, size: int, since: float) -> None:
         try:
-            sender.send(
-                self._respond(request), flags=self._backend.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-            )
+            self._send(sender, self._respond(request, since))
         finally:
-            self._free.release()
+            self._admission.leave(size)
 
-    def _respond(self, request: Any) -> Any:
+    def _send(self, sender: Any, response: Any) -> None:
+        sender.send(response, flags=self._backend.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    def _respond(self, request: Any, since: float) -> Any:
         codes = self._backend.TritonError
-        if request.is_cancelled():
+        late = 0 < request.timeout() < (time.monotonic() - since) * 1e6
+        if late or request.is_cancelled():
             return self._failure("the client no longer waits", codes.CANCELLED)
         try:
             inputs = {tensor.name(): to_array(tensor) for tensor in request.inputs()}

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ClrError, InputError, RuntimeUnavailable
 from ..runtimes import Runtime, open_runtime
 from ..runtimes.base import Tensors
-from ..runtimes.triton_server import from_array, to_array
+from ..runtimes.triton_server import from_array, joined, to_array
 from ..specs import SPECS, NetworkSpec, check_inputs
 from ..weights import Weights
 
@@ -59,8 +59,8 @@ class NetworkModel:
 
     def _run(self, batch: list[Tensors]) -> list[Any]:
         counts = [len(next(iter(tensors.values()))) for tensors in batch]
-        joined = {t.name: np.concatenate([b[t.name] for b in batch]) for t in self._spec.inputs}
-        outputs = self._runtime.run(self._spec.name, joined)
+        inputs = {t.name: joined([b[t.name] for b in batch]) for t in self._spec.inputs}
+        outputs = self._runtime.run(self._spec.name, inputs)
         stops = np.cumsum(counts)
         return [
             self._backend.InferenceResponse(

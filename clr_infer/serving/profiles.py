@@ -18,7 +18,10 @@ class Profile:
         instances: of each network-level model.
         threads: CPU threads of each network instance, 0 for all cores; target ``python`` only.
         workers: requests that each image-level model works on at once.
-        max_queue: requests that may wait at each model; more are turned away as UNAVAILABLE.
+        max_queue: requests that may wait at each image-level model; more are turned away as
+            UNAVAILABLE.
+        max_input_bytes: of all requests that an image-level model works on or lets wait, together;
+            they lie in ``/dev/shm``.
     """
 
     queue_delay_us: int = 0
@@ -26,6 +29,7 @@ class Profile:
     threads: int = 0
     workers: int = MAX_BATCH
     max_queue: int = 128
+    max_input_bytes: int = 192 << 20
 
 
 PROFILES = {

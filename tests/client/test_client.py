@@ -129,6 +129,33 @@ def test_batches_are_bounded_and_in_order():
     assert transport.most == 3
 
 
+def test_a_batch_shows_its_progress(capsys):
+    _run(Scripted(), lambda client: client.locate_batch([PIXELS] * 3, progress=True))
+    assert "3/3" in capsys.readouterr().err
+    _run(Scripted(), lambda client: client.locate_batch([PIXELS] * 3))
+    assert not capsys.readouterr().err
+
+
+def test_a_batch_ends_with_its_first_failure():
+    transport = Scripted(REPLY, ImageError("bad"), *[REPLY] * 50, pause_s=0.002)
+    with pytest.raises(ImageError, match="bad"):
+        _run(transport, lambda client: client.locate_batch([PIXELS] * 50, concurrency=2))
+    assert len(transport.calls) < 10
+
+
+def test_results_come_as_they_are_done():
+    class Uneven(Scripted):
+        async def infer(self, call, timeout_s, lease):
+            await asyncio.sleep(0.05 if call.inputs["pixels"].shape[1] == 50 else 0.001)
+            return REPLY
+
+    async def work(client):
+        images = [PIXELS, PIXELS[:, :40], PIXELS[:, :40]]
+        return [index async for index, _ in client.stream("locate", images, concurrency=3)]
+
+    assert _run(Uneven(), work) == [1, 2, 0]
+
+
 def test_a_stream_goes_on_after_a_failure():
     transport = Scripted(REPLY, ImageError("bad"), REPLY)
 
@@ -206,6 +233,13 @@ def test_tokens_and_headers_are_sent():
     with Client("grpc://localhost:1", token="secret", headers={"X-Team": "a"}) as client:
         sent = client._client._transport._headers
     assert sent == {"x-team": "a", "authorization": "Bearer secret"}
+
+
+def test_no_packing_of_pixels_is_asked_for():
+    with Client("http://localhost:1") as client:
+        assert client._client._transport._headers["Accept-Encoding"] == "identity"
+    with Client("http://localhost:1", headers={"Accept-Encoding": "gzip"}) as client:
+        assert client._client._transport._headers["Accept-Encoding"] == "gzip"
 
 
 def test_nothing_there_is_unavailable():

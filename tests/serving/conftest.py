@@ -47,8 +47,8 @@ class Serving:
 
 
 def start_serving(*options: str) -> Serving:
-    """Start the command and wait for its addresses."""
-    command = [sys.executable, "-m", "clr_infer.cli", "serve", *options]
+    """Start the command and wait for its addresses; no golden inferences come in between."""
+    command = [sys.executable, "-m", "clr_infer.cli", "serve", "--golden-interval", "0", *options]
     for name in ("http", "grpc", "metrics"):
         command += [f"--{name}-port", "0"]
     process = subprocess.Popen(

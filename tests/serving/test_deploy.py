@@ -17,9 +17,14 @@ import yaml
 from clr_infer.client import Client
 from clr_infer.errors import AccessDenied
 from clr_infer.serving import golden
+from clr_infer.serving.addresses import free_ports
 from clr_infer.serving.config_text import TARGETS
-from clr_infer.serving.distribution import cache_folder, ensure_distribution, unpack_wheel
-from clr_infer.serving.embedded import _free_ports
+from clr_infer.serving.distribution import (
+    MALLOC,
+    cache_folder,
+    ensure_distribution,
+    unpack_wheel,
+)
 from clr_infer.serving.repository import write_repository
 from clr_infer.weights import Weights
 
@@ -132,6 +137,13 @@ def test_the_dockerfile_names_what_exists():
         assert (DEPLOY.parent / source).exists(), source
 
 
+def test_the_image_keeps_freed_memory_as_the_embedded_server_does():
+    text = (DEPLOY / "Dockerfile").read_text()
+    environment = ensure_distribution().environment()
+    for name, value in MALLOC.items():
+        assert f"{name}={value}" in text and environment[name] == os.environ.get(name, value)
+
+
 def test_dashboards_ask_for_metrics_that_are_there(serving):
     with urllib.request.urlopen(serving.urls["metrics"]) as answer:
         there = set(re.findall(r"^(nv_\w+)", answer.read().decode(), re.M))
@@ -151,7 +163,7 @@ def test_the_entrypoint_serves_and_cannot_be_reconfigured(tmp_path):
     environment = server.environment()
     environment["PATH"] += f":{tmp_path / 'bin'}"
     environment.update(MODELS=str(tmp_path / "models"), DRAIN_S="5")
-    http, grpc, metrics = _free_ports("127.0.0.1", (0, 0, 0))
+    http, grpc, metrics = free_ports("127.0.0.1", (0, 0, 0))
     command = [DEPLOY / "entrypoint.sh", f"--backend-directory={tmp_path / 'backends'}"]
     for name, port in (("http", http), ("grpc", grpc), ("metrics", metrics)):
         command += [f"--{name}-port={port}", f"--{name}-address=127.0.0.1"]

@@ -78,6 +78,16 @@ def test_profiles_differ_where_they_should():
             assert throughput[name].instance_group[0].count > latency[name].instance_group[0].count
 
 
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_queue_policy_which_makes_the_scheduler_lose_requests(target, profile):
+    for config in _configs(target, profile).values():
+        assert not config.dynamic_batching.HasField("default_queue_policy")
+        assert not config.dynamic_batching.preserve_ordering
+        image_level = config.name in {m.name for m in IMAGE_MODELS.values()}
+        assert ("max_queue" in config.parameters) == image_level
+
+
 def test_a_model_py_is_a_page_at_most_and_holds_no_arithmetic():
     for name, text in repository_texts("python", Weights()).items():
         if name.endswith("model.py"):

@@ -1,0 +1,158 @@
+"""Regions of shared memory, on the host and on a GPU that is played by the host."""
+
+import asyncio
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from clr_infer.cli import main
+from clr_infer.client import Client
+from clr_infer.client.regions import CudaRegion, SystemRegion, region_kind
+from clr_infer.client.shared import Lease, SharedMemory
+from clr_infer.errors import ModelError, RequestRefused, RuntimeUnavailable, UsageError
+
+_spec = importlib.util.spec_from_file_location(
+    "cuda_memory", Path(__file__).parent / "cuda_memory.py"
+)
+cuda_memory = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(cuda_memory)
+
+IMAGE = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+SCALES = np.array([0.5, -3.0], np.float32)
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    fake = cuda_memory.FakeCuda()
+    monkeypatch.setattr("clr_infer.client.regions._cuda_module", lambda: fake)
+    return fake
+
+
+@pytest.fixture(params=["system", "cuda"])
+def kind(request, cuda):
+    return region_kind(request.param)
+
+
+def _files():
+    return {p.name for p in Path("/dev/shm").glob("clr_infer_*")}
+
+
+def test_tensors_lie_in_a_row_and_come_back(kind):
+    lease = Lease(kind, "clr_infer_0_regions", 64, 64)
+    places = lease.place({"image": IMAGE, "scales": SCALES})
+    assert places == {
+        "image": ("clr_infer_0_regions_in", 24, 0),
+        "scales": ("clr_infer_0_regions_in", 8, 24),
+    }
+    rooms = lease.rooms({"image": 24, "scales": 8})
+    assert [room[1:] for room in rooms.values()] == [(24, 0), (8, 24)]
+    inputs, outputs = lease.regions
+    np.testing.assert_array_equal(inputs.read(24, SCALES.dtype, (2,)), SCALES)
+    outputs.write([IMAGE, SCALES])  # as a server would
+    found = lease.fetch(rooms["scales"], SCALES.dtype, [2])
+    np.testing.assert_array_equal(found, SCALES)
+    np.testing.assert_array_equal(lease.fetch(rooms["image"], IMAGE.dtype, IMAGE.shape), IMAGE)
+    lease.destroy()
+    np.testing.assert_array_equal(found, SCALES)  # a copy
+
+
+class _Server:
+    """Remembers what it was asked; refuses what it is told to."""
+
+    def __init__(self, refused: str = "") -> None:
+        self.asked, self.refused = [], refused
+
+    async def ask(self, method, **arguments):
+        self.asked.append((method, arguments))
+        if method == self.refused:
+            raise RequestRefused("no shared memory here")
+
+
+def _run(work):
+    return asyncio.run(work)
+
+
+def test_regions_are_registered_used_again_and_forgotten(kind):
+    server, before = _Server(), _files()
+
+    async def work():
+        shared = SharedMemory(kind, server.ask)
+        first = await shared.lease(100, 50)
+        shared.give_back(first)
+        again = await shared.lease(80, 50)
+        larger = await shared.lease(200, 0)
+        await shared.renew(again)
+        shared.give_back(again)
+        await shared.close()
+        return first is again, larger.regions
+
+    same, regions = _run(work())
+    assert same and len(regions) == 1
+    registered = [a["name"] for m, a in server.asked if m == kind.register]
+    forgotten = [a["name"] for m, a in server.asked if m == kind.unregister]
+    assert len(set(registered)) == 3 and set(registered) == set(forgotten)
+    assert _files() == before
+
+
+def test_a_refusal_leaves_nothing_behind(kind, cuda):
+    server, before = _Server(refused=kind.register), _files()
+    with pytest.raises(RequestRefused):
+        _run(SharedMemory(kind, server.ask).lease(10, 10))
+    assert _files() == before and not cuda.regions
+
+
+def test_cuda_regions_are_announced_by_their_handles(cuda):
+    server = _Server()
+    _run(SharedMemory(CudaRegion, server.ask).lease(10, 0))
+    ((method, arguments),) = server.asked
+    assert method == "register_cuda_shared_memory" and arguments["byte_size"] == 10
+    assert arguments["device_id"] == 0 and arguments["raw_handle"].startswith(b"aGFuZGxl")
+
+
+def test_a_full_gpu_is_an_error_and_frees_the_other_region(cuda):
+    cuda.limit = 100
+    with pytest.raises(ModelError, match="200 bytes.*out of memory"):
+        Lease(CudaRegion, "clr_infer_0_full", 50, 200)
+    assert cuda.freed == ["clr_infer_0_full_in"]
+
+
+def test_an_empty_region_cannot_be_made_and_frees_the_other():
+    before = _files()
+    with pytest.raises(Exception):  # noqa: B017 - the library's own
+        Lease(SystemRegion, "clr_infer_0_none", 50, -1)
+    assert _files() == before
+
+
+def test_kinds_are_chosen_by_name():
+    assert region_kind(False) is None
+    assert region_kind(True) is region_kind("system") is SystemRegion
+    with pytest.raises(UsageError, match="system or cuda"):
+        Client("grpc://localhost:1", shared_memory="telepathy")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_cuda_without_a_gpu_fails_loudly(capsys):
+    with pytest.raises(RuntimeUnavailable, match="NVIDIA GPU and its driver"):
+        Client("grpc://localhost:1", shared_memory="cuda")
+    words = ["health", "--url", "grpc://localhost:1", "--cuda-shared-memory"]
+    assert main(words) == 3
+    assert "NVIDIA GPU" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, "--shared-memory"])
+
+
+def test_cuda_without_its_library_says_what_to_install():
+    code = (
+        "import sys; sys.modules['cuda'] = None\n"
+        "from clr_infer.client import Client\n"
+        "from clr_infer.errors import RuntimeUnavailable\n"
+        "try: Client('grpc://localhost:1', shared_memory='cuda')\n"
+        "except RuntimeUnavailable as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install" in done.stdout and "cuda-python" in done.stdout

@@ -1,0 +1,44 @@
+"""What an image-level model takes in."""
+
+import threading
+
+from clr_infer.serving.admission import Admission
+
+
+def test_requests_and_bytes_are_limited_and_given_back():
+    admission = Admission(requests=2, input_bytes=100)
+    assert admission.enter(40) and not admission.enter(61)
+    assert admission.enter(60) and not admission.enter(0)
+    admission.leave(40)
+    assert admission.enter(40)
+
+
+def test_one_large_request_is_let_in_alone():
+    admission = Admission(requests=3, input_bytes=100)
+    assert admission.enter(1000) and not admission.enter(1)
+    admission.leave(1000)
+    assert admission.enter(1) and not admission.enter(1000)
+
+
+def test_nothing_is_lost_between_threads():
+    admission = Admission(requests=8, input_bytes=1000)
+    most, inside, lock = 0, 0, threading.Lock()
+
+    def work():
+        nonlocal most, inside
+        for _ in range(500):
+            if admission.enter(100):
+                with lock:
+                    inside += 1
+                    most = max(most, inside)
+                with lock:
+                    inside -= 1
+                admission.leave(100)
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 0 < most <= 8
+    assert all(admission.enter(100) for _ in range(8)) and not admission.enter(100)
