@@ -54,15 +54,23 @@ class Photos:
     def __len__(self) -> int:
         return len(self.images)
 
-    def draw(self, rng: np.random.Generator, size: int) -> torch.Tensor:
-        """Draw an original at native size, 1x3xHxW in [0, 1], sides ``size`` to 1.6 ``size``.
+    def draw(self, rng: np.random.Generator, size: int, count: int = 1) -> torch.Tensor:
+        """Draw originals of one native size, Bx3xHxW in [0, 1], sides ``size`` to 1.6 ``size``.
 
-        A random part of a random photograph, at a random zoom, flipped or not: what a picture
-        of some size and aspect looks like to a network that stretches it to ``size``.
+        Random parts of random photographs, at random zooms, flipped or not: what pictures of some
+        size and aspect look like to a network that stretches them to ``size``.
+
+        Args:
+            rng: source of randomness.
+            size: side of the network's frame in pixels.
+            count: how many.
         """
-        photo = self.images[rng.integers(len(self.images))]
         stretch = np.exp(rng.uniform(0, np.log(_STRETCH_MAX), 2)) if rng.random() < 0.7 else [1, 1]
         native_h, native_w = (round(size * s) for s in stretch)
+        return torch.cat([self._part(rng, native_h, native_w) for _ in range(count)])
+
+    def _part(self, rng: np.random.Generator, native_h: int, native_w: int) -> torch.Tensor:
+        photo = self.images[rng.integers(len(self.images))]
         zoom_max = min(photo.shape[1] / native_h, photo.shape[2] / native_w)
         zoom = min(zoom_max, float(np.exp(rng.uniform(0, np.log(max(zoom_max, 1))))))
         part_h, part_w = round(native_h * zoom), round(native_w * zoom)
