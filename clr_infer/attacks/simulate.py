@@ -43,11 +43,15 @@ def crop_all(
     images: torch.Tensor, corners: Sequence[tuple[int, int]], width: int, height: int
 ) -> torch.Tensor:
     """Cut a part of one size out of each image, Bx3xHxW; ``corners`` are (x, y) in pixels."""
-    parts = [
-        image[:, y : y + height, x : x + width]
-        for image, (x, y) in zip(images, corners, strict=True)
-    ]
-    return torch.stack(parts)
+    if len(images) == 1:
+        x, y = corners[0]
+        return images[..., y : y + height, x : x + width]
+    corner = torch.tensor(corners).to(images.device, non_blocking=True)[..., None]
+    columns = corner[:, 0] + torch.arange(width, device=images.device)
+    rows = corner[:, 1] + torch.arange(height, device=images.device)
+    index = (rows[:, :, None] * images.shape[-1] + columns[:, None]).view(len(images), 1, -1)
+    parts = images.flatten(2).gather(2, index.expand(-1, images.shape[1], -1))
+    return parts.view(*images.shape[:2], height, width)
 
 
 class JpegModel:

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tritonclient.grpc as triton
 from PIL import Image
-from tritonclient.utils import InferenceServerException
 
 from clr_infer import Session
 from clr_infer.cli import main
@@ -27,6 +25,9 @@ from clr_infer.errors import (
 )
 from clr_infer.samples import SAMPLE
 from clr_infer.serving.stubs import stub_processes
+
+triton = pytest.importorskip("tritonclient.grpc")
+InferenceServerException = pytest.importorskip("tritonclient.utils").InferenceServerException
 
 TRANSPORTS = [("grpc", False), ("grpc", True), ("http", False), ("http", True)]
 

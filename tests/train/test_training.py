@@ -1,5 +1,6 @@
 """A tiny network trains for seconds on real photographs, and its artifacts load."""
 
+import copy
 import csv
 from dataclasses import replace
 from pathlib import Path
@@ -189,6 +190,27 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(WeightsError, match="checkpoint"):
         load_checkpoint(tmp_path / "checkpoint.pt", CPU)
+
+
+@pytest.mark.gpu
+def test_a_step_on_a_gpu_never_waits_and_is_that_on_the_cpu(photos, gpu, tmp_path):
+    """Losses of the same step agree, and the host only queues: whatever waits is an error."""
+    plan = Plan(minutes=1, size=64, batch=6, group=3, width=16, align_width=8)
+    losses = []
+    for device in (CPU, gpu):
+        on_device = copy.copy(photos)
+        on_device.images = [image.to(device) for image in photos.images]
+        trainer = Trainer(plan, on_device, tmp_path / f"{len(losses)}", device)
+        trainer.train_step(0.3, np.random.default_rng(0))  # kernels are compiled
+        if device.type == "cuda":
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            found = [trainer.train_step(0.3, np.random.default_rng(seed)) for seed in (1, 2, 3)]
+        finally:
+            if device.type == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
+        losses.append([float(numbers["loss"]) for numbers in found])
+    np.testing.assert_allclose(*losses, rtol=0.05)  # noise differs between devices
 
 
 def test_an_empty_folder_is_refused(tmp_path):
