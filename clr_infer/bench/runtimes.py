@@ -20,7 +20,13 @@ PEER = Candidate("torch", "fp32")
 """What the others are held against: PyTorch, eagerly."""
 
 _EMBEDDED = Candidate("onnxruntime", "fp32")
-_TORCH_OPTIONS = ("+channels-last", "+bf16", "+compile", "+graphs")
+_TORCH_OPTIONS = (
+    "+channels-last",
+    "+bf16",
+    "+compile",
+    "+graphs",
+    "+channels-last+bf16+graphs",
+)
 _RECEIVING = ("localize", "align", "recover")
 
 
