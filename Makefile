@@ -34,7 +34,7 @@ bench-gpu: ## measure it: kernels, latency, runtimes, and which goals were reach
 
 train-gpu: ## train on it, IMAGES=photos/ VAL=held_out/ MINUTES=9; goes on where it was (REHEARSE=1)
 	$(GPU_PYTHON) -m clr_infer.cli train-gpu -o "$(GPU_OUT)/train" --minutes $(MINUTES) \
-		--from runs/gpu/train/checkpoint.pt $(if $(SCHEDULE),--schedule $(SCHEDULE)) \
+		$(if $(REHEARSE),,--from runs/gpu/train/checkpoint.pt) $(if $(SCHEDULE),--schedule $(SCHEDULE)) \
 		$(if $(IMAGES),--images "$(IMAGES)") $(if $(VAL),--val "$(VAL)") \
 		$(if $(REHEARSE),--rehearse)
 

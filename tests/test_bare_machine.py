@@ -1,9 +1,14 @@
 """A checkout runs where only PyTorch and numpy came with the machine: nothing is installed."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from clr_infer.cli import build_parser
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,3 +61,24 @@ def test_the_gpu_tests_are_rehearsed_without_test_packages():
     printed = _run_bare(code)
     assert "could not import 'tritonclient.grpc'" in printed
     assert "1 passed" in printed and "failed" not in printed
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "expected"),
+    [
+        ("bench-gpu", [], {"output": Path("out"), "rehearse": False}),
+        ("bench-gpu", ["REHEARSE=1"], {"output": Path("out/rehearsal"), "rehearse": True}),
+        (
+            "train-gpu",
+            ["IMAGES=my photos", "VAL=others", "MINUTES=3", "SCHEDULE=20"],
+            {"images": Path("my photos"), "val": Path("others"), "minutes": 3.0, "schedule": 20.0},
+        ),
+        ("train-gpu", ["REHEARSE=1"], {"images": None, "checkpoints": (), "rehearse": True}),
+    ],
+)
+def test_make_says_what_the_command_line_understands(target, words, expected):
+    command = ["make", "-n", target, "OUT=out", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    given = shlex.split(done.stdout.replace("\\\n", " ").partition("-m clr_infer.cli ")[2])
+    found = vars(build_parser().parse_args(given))
+    assert {name: found[name] for name in expected} == expected

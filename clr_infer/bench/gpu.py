@@ -136,9 +136,9 @@ def _toy(rehearse: bool) -> dict[str, Any]:
 
 
 def _runtimes(run: _Run) -> dict[str, Any]:
-    """Every runtime beside PyTorch, from numpy to numpy; compiled ones if there is time for them.
+    """Every runtime of a GPU beside PyTorch, from numpy to numpy; compiled if there is time.
 
-    On the CPU only the embedded one: the others are rehearsed by the tests of their suite.
+    A rehearsal takes the embedded one: the others are those of their suite's own tests.
     """
     if run.rehearse:
         found, reasons = candidates(only=("onnxruntime",))
@@ -146,6 +146,7 @@ def _runtimes(run: _Run) -> dict[str, Any]:
             Plan(("align",), (1,), rounds=1, picture_rounds=0), found, reasons, run.say
         )
     found, reasons = candidates()
+    found = [one for one in found if one.runtime != "onnxruntime"]  # a CPU would hold up the rest
     if run.left_s() < _RUNTIMES_S + _COMPILE_S:
         for one in [one for one in found if "+compile" in one.runtime]:
             found.remove(one)

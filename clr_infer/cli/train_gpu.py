@@ -18,8 +18,7 @@ the package. Leaves checkpoint.pt, fg_jpeg.pt, log, pictures, train.json and wei
 enough to be carried; clr-infer export weights makes them whole."""
 
 _GOAL_IMAGES_PER_S = 1000.0
-_TOY = {"reserve_s": 0.0, "size": 64, "batch": 4, "group": 2}
-_TOY_MINUTES = 0.1
+_TOY = {"minutes": 0.0, "least_s": 3.0, "size": 64, "batch": 4, "group": 2}
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -86,8 +85,7 @@ def _train(args: argparse.Namespace) -> int:
     device = torch.device("cpu" if args.rehearse else "cuda")
     options = ("schedule", "size", "batch", "group", "learning_rate", "alignment")
     given = {name: value for name in options if (value := getattr(args, name)) is not None}
-    minutes = min(args.minutes, _TOY_MINUTES) if args.rehearse else args.minutes
-    piece = Piece(minutes, **{**(_TOY if args.rehearse else {}), **given})
+    piece = Piece(**{"minutes": args.minutes, **(_TOY if args.rehearse else {}), **given})
     photos = Photos(args.images, device, side_min=piece.size // 2)
     held_out = Photos(args.val, device, side_min=piece.size // 2) if args.val else None
     checkpoint = newest_checkpoint([args.output / "checkpoint.pt", *args.checkpoints])

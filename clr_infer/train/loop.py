@@ -119,7 +119,8 @@ class Trainer:
         self.rates: list[float] = []
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "checkpoint.pt").exists():
-            self._resume(load_checkpoint(folder / "checkpoint.pt", device))
+            # Read to the host: the optimiser would ask a GPU for its count of steps in each step.
+            self._resume(load_checkpoint(folder / "checkpoint.pt", torch.device("cpu")))
         elif start_from is not None:
             start = load_start(start_from)
             try:

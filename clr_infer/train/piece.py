@@ -43,6 +43,7 @@ class Piece:
     Attributes:
         minutes: from its beginning to its end, reading photographs and writing files included.
         reserve_s: of these, for what comes after training.
+        least_s: to train in any case, however long the rest takes.
         schedule: minutes of a new schedule, over as many pieces as it takes; ``None`` ends it
             with this piece.
         size: side of the frame of a new schedule.
@@ -54,6 +55,7 @@ class Piece:
 
     minutes: float
     reserve_s: float = 25.0
+    least_s: float = 0.0
     schedule: float | None = None
     size: int = 256
     batch: int = 128
@@ -104,16 +106,19 @@ def train_piece(
         WeightsError: the checkpoint cannot be read.
         OutputError: the folder cannot be written.
     """
-    left_s = piece.minutes * 60.0 - (time.monotonic() - began) - piece.reserve_s
-    if left_s <= 0:
+    end = began + piece.minutes * 60.0 - piece.reserve_s
+    if not piece.least_s and time.monotonic() >= end:
         raise UsageError(f"{piece.minutes:g} minutes leave no time to train: give --minutes more")
     folder.mkdir(parents=True, exist_ok=True)
     _bring_fg_jpeg(checkpoint, folder)
-    trainer = _trainer(piece, photos, folder, device, checkpoint, left_s / 60.0)
+    trainer = _trainer(piece, photos, folder, device, checkpoint)
     say(f"from {checkpoint or 'the weights in the package'}, step {trainer.total_steps}")
     before = _held_out_db(trainer.average, held_out, trainer.plan) if held_out else None
     step, seconds = trainer.step, trainer.seconds
-    trainer.run(minutes=left_s / 60.0)
+    left = max(end - time.monotonic(), piece.least_s) / 60.0
+    if step == 0 and piece.schedule is None:
+        trainer.plan = replace(trainer.plan, minutes=left)
+    trainer.run(minutes=left)
     (folder / "previous.pt").unlink(missing_ok=True)
     if (folder / "checkpoint.pt").stat().st_size > FILE_BYTES_MAX:
         trainer.save(with_optimizer=False)
@@ -126,7 +131,7 @@ def train_piece(
         "photographs": len(photos),
         "images": images,
         "images_per_s": images / max(trainer.seconds - seconds, 1e-9),
-        "images_per_s_median": float(np.median(trainer.rates)),
+        "images_per_s_median": float(np.median(trainer.rates)) if trainer.rates else None,
         "held_out_db": {"before": before, "after": after},
         "profile": _profile(trainer),
         "files": {
@@ -143,7 +148,6 @@ def _trainer(
     folder: Path,
     device: torch.device,
     checkpoint: Path | None,
-    minutes: float,
 ) -> Trainer:
     """In the middle of the checkpoint's schedule, or at the beginning of a new one."""
     own = folder / "checkpoint.pt"
@@ -161,7 +165,7 @@ def _trainer(
     start = checkpoint or default_folder()
     facts = load_start(start).plan
     plan = Plan(
-        minutes=piece.schedule or minutes,
+        minutes=piece.schedule or piece.minutes,
         size=piece.size,
         batch=piece.batch,
         group=piece.group,

@@ -11,6 +11,7 @@ from PIL import Image
 
 import clr_infer
 from clr_infer.cli import main
+from clr_infer.errors import UsageError
 from clr_infer.networks.served import load_served
 from clr_infer.train import piece as pieces
 from clr_infer.train.checkpoint import load_checkpoint
@@ -39,7 +40,7 @@ def images(tmp_path_factory, raccoon, coffee):
 
 
 def _train(folder, images, *words: str) -> dict:
-    given = ["--images", str(images), "--minutes", "0.04", "--batch", "2", *words]
+    given = ["--images", str(images), "--batch", "2", *words]
     assert main(["train-gpu", "--rehearse", "-o", str(folder), *given]) == 0
     return json.loads((folder / "train.json").read_text("utf-8"))
 
@@ -48,7 +49,7 @@ def _train(folder, images, *words: str) -> dict:
 def first(tmp_path_factory, images):
     """A folder that the first of several pieces of a schedule left, and its result."""
     folder = tmp_path_factory.mktemp("piece")
-    return folder, _train(folder, images, "--val", str(images), "--schedule", "0.08")
+    return folder, _train(folder, images, "--val", str(images), "--schedule", "0.09")
 
 
 def test_a_piece_starts_from_the_package_and_leaves_small_files(first, capsys):
@@ -97,13 +98,13 @@ def test_an_unfinished_schedule_goes_on_and_a_finished_one_is_followed_by_a_new(
     os.utime(carried / "checkpoint.pt", (1e9, 1e9))  # the newest is that of the folder
     out = tmp_path / "out"
     words = ["--from", str(carried / "checkpoint.pt"), str(folder / "checkpoint.pt")]
-    second = _train(out, images, *words, "--minutes", "0.06")
-    assert second["plan"]["minutes"] == 0.08 and second["plan"]["seed"] == 2
+    second = _train(out, images, *words)
+    assert second["plan"]["minutes"] == 0.09 and second["plan"]["seed"] == 2
     assert second["plan"]["steps"] > earlier["plan"]["steps"]
     state = load_checkpoint(out / "checkpoint.pt", CPU)
-    assert state["seconds"] >= 0.08 * 60 - 1 and len(state["history"]) == 5
+    assert state["seconds"] >= 0.09 * 60 - 1 and len(state["history"]) == 5
     third = _train(out, images)
-    assert third["plan"]["minutes"] < 0.04 and not (out / "previous.pt").exists()
+    assert third["plan"]["minutes"] == 0.05 and not (out / "previous.pt").exists()
     assert len(load_checkpoint(out / "checkpoint.pt", CPU)["history"]) == 6
 
 
@@ -125,8 +126,9 @@ def test_what_cannot_be_is_said(images, tmp_path, capsys):
     if not torch.cuda.is_available():
         assert main([*words, "--images", str(images)]) == 3
         assert "--rehearse" in capsys.readouterr().err
-    assert main([*words, "--rehearse", "--images", str(images), "--minutes", "1e-9"]) == 2
-    assert "no time to train" in capsys.readouterr().err
+    photos, hurry = Photos(images, CPU), pieces.Piece(minutes=0.1)
+    with pytest.raises(UsageError, match="no time to train"):
+        pieces.train_piece(hurry, photos, None, tmp_path, CPU, None, 0.0, print, "pictures")
     package_folder = str(Weights().folder)
     assert main(["train-gpu", "--rehearse", "-o", package_folder]) == 2
     assert not list(tmp_path.glob("*.pt"))

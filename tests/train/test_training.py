@@ -202,6 +202,9 @@ def test_a_step_on_a_gpu_never_waits_and_is_that_on_the_cpu(photos, gpu, tmp_pat
         on_device.images = [image.to(device) for image in photos.images]
         trainer = Trainer(plan, on_device, tmp_path / f"{len(losses)}", device)
         trainer.train_step(0.3, np.random.default_rng(0))  # kernels are compiled
+        trainer.save()
+        trainer = Trainer(plan, on_device, trainer.folder, device)  # a resumed run is no other
+        assert all(state["step"].device == CPU for state in trainer.optimizer.state.values())
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode("error")
         try:
