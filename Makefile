@@ -4,6 +4,7 @@ IMAGES ?=
 VAL ?=
 MINUTES ?= 9
 SCHEDULE ?=
+MODELS ?=
 REHEARSE ?=
 
 # Work for a GPU takes .venv where there is one, else what the machine came with: a checkout runs
@@ -30,13 +31,14 @@ test-gpu: ## kernels, runtimes and training on an NVIDIA GPU (REHEARSE=1: some o
 		$(if $(REHEARSE),--rehearse,$(PARALLEL))
 
 bench-gpu: ## measure it: kernels, latency, runtimes, and which goals were reached (REHEARSE=1)
-	$(GPU_PYTHON) -m clr_infer.cli bench gpu -o "$(GPU_OUT)" $(if $(REHEARSE),--rehearse)
+	$(GPU_PYTHON) -m clr_infer.cli bench gpu -o "$(GPU_OUT)" $(if $(REHEARSE),--rehearse) \
+		$(if $(MODELS),--models "$(MODELS)")
 
 train-gpu: ## train on it, IMAGES=photos/ VAL=held_out/ MINUTES=9; goes on where it was (REHEARSE=1)
 	$(GPU_PYTHON) -m clr_infer.cli train-gpu -o "$(GPU_OUT)/train" --minutes $(MINUTES) \
-		$(if $(REHEARSE),,--from runs/gpu/train/checkpoint.pt) $(if $(SCHEDULE),--schedule $(SCHEDULE)) \
-		$(if $(IMAGES),--images "$(IMAGES)") $(if $(VAL),--val "$(VAL)") \
-		$(if $(REHEARSE),--rehearse)
+		$(if $(REHEARSE),,$(addprefix --from ,$(wildcard runs/gpu/train/checkpoint.pt))) \
+		$(if $(SCHEDULE),--schedule $(SCHEDULE)) $(if $(IMAGES),--images "$(IMAGES)") \
+		$(if $(VAL),--val "$(VAL)") $(if $(REHEARSE),--rehearse)
 
 lint: .venv/ready ## ruff and mypy
 	.venv/bin/ruff check .

@@ -78,7 +78,12 @@ class _Run:
 
 
 def run_gpu_suite(
-    folder: Path, minutes: float, command: str, say: Callable[[str], None], rehearse: bool = False
+    folder: Path,
+    minutes: float,
+    command: str,
+    say: Callable[[str], None],
+    rehearse: bool = False,
+    models: Path | None = None,
 ) -> tuple[list[Goal], list[str]]:
     """Measure kernels, latency and runtimes on a GPU.
 
@@ -90,6 +95,7 @@ def run_gpu_suite(
         command: how this was asked for.
         say: takes a line about progress.
         rehearse: run it at toy size on the CPU. Its numbers mean nothing.
+        models: exported precisions, or engines, for the runtimes.
 
     Returns:
         The goals, and what failed or was left out.
@@ -113,7 +119,7 @@ def run_gpu_suite(
         30,
         lambda: facts("latency") | measure_latency(latency_plan, say, run.end - _RUNTIMES_S),
     )
-    run.part("runtimes", 0 if rehearse else _RUNTIMES_S, lambda: _runtimes(run))
+    run.part("runtimes", 0 if rehearse else _RUNTIMES_S, lambda: _runtimes(run, models))
     if kernels:
         run.failed += failures(kernels)
     if latency and not rehearse:  # where all of them work
@@ -135,7 +141,7 @@ def _toy(rehearse: bool) -> dict[str, Any]:
     return {**QUICK, **REHEARSED} if rehearse else {}
 
 
-def _runtimes(run: _Run) -> dict[str, Any]:
+def _runtimes(run: _Run, models: Path | None) -> dict[str, Any]:
     """Every runtime of a GPU beside PyTorch, from numpy to numpy; compiled if there is time.
 
     A rehearsal takes the embedded one: the others are those of their suite's own tests.
@@ -145,7 +151,7 @@ def _runtimes(run: _Run) -> dict[str, Any]:
         return run_suite(
             Plan(("align",), (1,), rounds=1, picture_rounds=0), found, reasons, run.say
         )
-    found, reasons = candidates()
+    found, reasons = candidates(models)
     found = [one for one in found if one.runtime != "onnxruntime"]  # a CPU would hold up the rest
     if run.left_s() < _RUNTIMES_S + _COMPILE_S:
         for one in [one for one in found if "+compile" in one.runtime]:

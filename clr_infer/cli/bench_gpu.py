@@ -16,14 +16,12 @@ def add_gpu_suite(suites: argparse._SubParsersAction) -> None:
     parser = suites.add_parser("gpu", help=text, description=text)
     parser.set_defaults(run=_bench)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
-        "--minutes", type=float, default=8.5, help="for all of it (default: 8.5); what is not begun"
-        " by then is left out"
-    )  # fmt: skip
-    parser.add_argument(
-        "--rehearse", action="store_true", help="the same at toy size on the CPU; its numbers are "
-        "void"
-    )  # fmt: skip
+    text = "of all parts together (default: 8.5); none is begun later"
+    parser.add_argument("--minutes", type=float, default=8.5, help=text)
+    text = "exported precisions, or engines, as well"
+    parser.add_argument("--models", type=Path, metavar="DIR", help=text)
+    text = "the same at toy size on the CPU; its numbers are void"
+    parser.add_argument("--rehearse", action="store_true", help=text)
 
 
 def _bench(args: argparse.Namespace) -> int:
@@ -39,7 +37,9 @@ def _bench(args: argparse.Namespace) -> int:
         print(text, file=sys.stderr, flush=True)
 
     command = shlex.join(["clr-infer", *sys.argv[1:]])
-    goals, failed = run_gpu_suite(args.output, args.minutes, command, say, args.rehearse)
+    goals, failed = run_gpu_suite(
+        args.output, args.minutes, command, say, args.rehearse, args.models
+    )
     sys.stderr.flush()
     for line in failed:
         print(f"failed: {line}")

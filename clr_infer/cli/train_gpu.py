@@ -29,24 +29,18 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--images", type=Path, metavar="DIR", help="photographs to train on")
     train.add_argument("--val", type=Path, metavar="DIR", help="photographs to measure on")
     train.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    train.add_argument(
-        "--from", type=Path, nargs="+", default=(), dest="checkpoints", metavar="FILE",
-        help="checkpoints, of which the newest counts; that in the output folder is one of them",
-    )  # fmt: skip
+    text = "checkpoints, of which the newest counts; that in the output folder is one of them"
+    train.add_argument("--from", type=Path, nargs="+", default=(), dest="checkpoints", help=text)
     train.add_argument("--minutes", type=float, default=9.0, help="of the command (default: 9)")
-    train.add_argument(
-        "--schedule", type=float, metavar="MINUTES",
-        help="of a new schedule, over several commands (default: it ends with this one)",
-    )  # fmt: skip
+    text = "minutes of a new schedule, over several commands (default: it ends with this one)"
+    train.add_argument("--schedule", type=float, help=text)
     train.add_argument("--size", type=int, help="frame (default: 256)")
     train.add_argument("--batch", type=int, help="images a step (default: 128)")
     train.add_argument("--group", type=int, help="images attacked at once (default: 16)")
     train.add_argument("--learning-rate", type=float, help="its peak (default: 4e-4)")
     train.add_argument("--alignment", type=float, help="weight of its loss (default: 0)")
-    train.add_argument(
-        "--rehearse", action="store_true", help="seconds at toy size on the CPU; the weights are "
-        "worth nothing",
-    )  # fmt: skip
+    text = "seconds at toy size on the CPU; the weights are worth nothing"
+    train.add_argument("--rehearse", action="store_true", help=text)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -60,6 +54,9 @@ def _check(args: argparse.Namespace) -> None:
     for folder in (args.images, args.val):
         if folder is not None and not folder.is_dir():
             raise InputError(f"{folder} is no folder of photographs")
+    for checkpoint in args.checkpoints:
+        if not checkpoint.is_file():
+            raise InputError(f"--from {checkpoint}: there is no such file")
     for option in ("minutes", "schedule", "size", "batch", "group", "learning_rate"):
         value = getattr(args, option)
         if value is not None and value <= 0:

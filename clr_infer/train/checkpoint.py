@@ -10,9 +10,9 @@ from safetensors.torch import load as load_safetensors
 from ..errors import WeightsError
 from ..weights import SAFETENSORS, Weights
 
-__all__ = ["Start", "load_checkpoint", "load_start", "save_checkpoint"]
+__all__ = ["TRAINED", "Start", "load_checkpoint", "load_start", "save_checkpoint"]
 
-_TRAINED = ("protect", "align", "recover")
+TRAINED = ("protect", "align", "recover")
 """The networks of :class:`clr_infer.networks.Networks`."""
 
 
@@ -64,7 +64,7 @@ def load_start(path: Path) -> Start:
         return Start(state["plan"], state["average"], state["total_steps"], state["history"])
     folder = Weights(path)
     tensors = load_safetensors(folder.read(SAFETENSORS))
-    trained = {name: t for name, t in tensors.items() if name.split(".")[0] in _TRAINED}
+    trained = {name: t for name, t in tensors.items() if name.split(".")[0] in TRAINED}
     facts = folder.manifest
     plan = {name: facts[name] for name in ("width", "align_width", "seed", "psnr_db")}
     return Start(plan, trained, facts["steps"], facts["training"])

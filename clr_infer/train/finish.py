@@ -19,7 +19,7 @@ from ..networks.served import build_served, load_served
 from ..preprocess import resize_pixels, to_frame
 from ..residual import merge_residual, residual_psnr_db
 from ..weights import Weights
-from .checkpoint import load_checkpoint
+from .checkpoint import TRAINED, load_checkpoint
 from .data import Photos
 
 __all__ = ["calibrate", "collect", "package", "package_unexported"]
@@ -67,7 +67,7 @@ def collect(checkpoint: Path, fg_jpeg: Path, size: int) -> tuple[nn.ModuleDict, 
         "training": state["history"],
     }
     networks = build_served(manifest)
-    for name in ("protect", "align", "recover"):
+    for name in TRAINED:
         prefix = f"{name}."
         own = {
             k.removeprefix(prefix): v for k, v in state["average"].items() if k.startswith(prefix)

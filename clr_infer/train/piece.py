@@ -123,7 +123,9 @@ def train_piece(
     if (folder / "checkpoint.pt").stat().st_size > FILE_BYTES_MAX:
         trainer.save(with_optimizer=False)
     checkpoints = (folder / "checkpoint.pt", folder / "fg_jpeg.pt")
-    package_unexported(*checkpoints, Weights(), folder / "weights", data)
+    base = Weights()
+    data = f"{base.manifest['data']}; then {data}"
+    package_unexported(*checkpoints, base, folder / "weights", data)
     after = _held_out_db(trainer.average, held_out, trainer.plan) if held_out else None
     images = (trainer.step - step) * trainer.plan.batch
     return {

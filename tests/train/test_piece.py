@@ -70,7 +70,8 @@ def test_a_piece_starts_from_the_package_and_leaves_small_files(first, capsys):
 def test_the_weights_open_and_say_what_they_are(first, coffee):
     folder, _ = first
     session = clr_infer.load("torch", weights=folder / "weights")
-    assert "worth nothing" in session.weights.manifest["data"]
+    data = session.weights.manifest["data"]
+    assert data.startswith(Weights().manifest["data"]) and "worth nothing" in data
     found = session.locate(session.protect(coffee).image)
     assert found.protected and found.confidence > 0.5
     theirs, ours = Weights(folder / "weights").manifest, Weights().manifest
@@ -120,6 +121,8 @@ def test_what_cannot_be_is_said(images, tmp_path, capsys):
     assert "IMAGES=photos/" in capsys.readouterr().err
     assert main([*words, "--images", str(tmp_path / "none")]) == 1
     assert "no folder of photographs" in capsys.readouterr().err
+    assert main([*words, "--images", str(images), "--from", str(tmp_path / "none.pt")]) == 1
+    assert "none.pt: there is no such file" in capsys.readouterr().err
     for option in (["--size", "100"], ["--minutes", "0"], ["--batch", "-1"]):
         assert main([*words, "--images", str(images), *option]) == 2
         assert option[0] in capsys.readouterr().err
