@@ -13,6 +13,7 @@ Importing this package is cheap; networks are loaded by :func:`load`, and torch 
 asked for.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,10 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_checkout = os.path.dirname(__path__[0])
+if os.path.exists(os.path.join(_checkout, "setup.py")):  # runs without an installation as well:
+    __path__.append(_checkout)  # kernels and export lie beside this folder there, see setup.py
 
 
 def __getattr__(name: str) -> object:

@@ -23,7 +23,7 @@ __all__ = ["write_weights"]
 
 
 def write_weights(
-    folder: Path, networks: nn.ModuleDict, manifest: dict[str, Any], frames: np.ndarray
+    folder: Path, networks: nn.ModuleDict, manifest: dict[str, Any], frames: np.ndarray | None
 ) -> None:
     """Export all networks, validate each, and put the folder in place.
 
@@ -31,7 +31,8 @@ def write_weights(
         folder: created or, with respect to the files of these weights, replaced.
         networks: as :func:`clr_infer.networks.served.build_served` builds them.
         manifest: the facts; ``files`` and ``validation`` are filled in here.
-        frames: real images, Bx3xSxS float32 in [0, 1], for the validation.
+        frames: real images, Bx3xSxS float32 in [0, 1], for the validation; ``None`` leaves the
+            ONNX files out: weights for the torch runtime, and to train on.
 
     Raises:
         ModelError: an export failed its validation; nothing was written.
@@ -41,9 +42,9 @@ def write_weights(
     tensors = {k: v.contiguous() for k, v in networks.state_dict().items()}
     files = {SAFETENSORS: save_safetensors(tensors)}
     facts["weights_sha256"] = hashlib.sha256(files[SAFETENSORS]).hexdigest()
-    inputs = pipeline_inputs(networks, frames)
+    inputs = {} if frames is None else pipeline_inputs(networks, frames)
     validation = {}
-    for name, spec in SPECS.items():
+    for name, spec in SPECS.items() if inputs else ():
         graph = export_onnx(networks[name], spec, manifest["size"], facts)
         validation[name] = validate_onnx(networks[name], spec, graph, inputs[name])
         files[f"{name}.onnx"] = graph

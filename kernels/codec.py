@@ -18,7 +18,7 @@ from typing import Any
 from .aot import Launch
 from .color import chroma_of, clip, from_level, luma_of, mark, rgb_of, to_pixel
 from .dct import dct8, idct8, join8, load8, store8, transpose8
-from .language import HAS_TRITON, jit, tl
+from .language import ANY_SIZE, HAS_TRITON, jit, tl
 from .quantize import requantise, soft_parts
 
 __all__ = ["LAUNCHES", "codec_backward_kernel", "codec_kernel", "codec_rgb_kernel"]
@@ -116,7 +116,7 @@ def _store_samples(pointers, x, mask, WIDE: tl.constexpr):
     store8(pointers, x, mask, WIDE)
 
 
-@jit
+@jit(do_not_specialize=ANY_SIZE)
 def codec_kernel(
     images,  # B x 3 x H x W, uint8 or floating in [0, 1]; W a multiple of 16
     tables,  # B x 2 x 8 x 8, fp32
@@ -170,7 +170,7 @@ def codec_kernel(
         _store_samples(pointers, samples, mask, WIDE_OUT)
 
 
-@jit
+@jit(do_not_specialize=ANY_SIZE)
 def codec_rgb_kernel(
     images,  # B x 3 x H x W, uint8 or floating in [0, 1]; W a multiple of 16
     tables,  # B x 2 x 8 x 8, fp32
@@ -248,7 +248,7 @@ def _gradient_block(samples, pointers, steps, partial, lane, live, mask, TABLES:
     store8(pointers, gradient, mask, 4)
 
 
-@jit
+@jit(do_not_specialize=ANY_SIZE)
 def codec_backward_kernel(
     images,  # B x 3 x H x W, floating in [0, 1]; W a multiple of 16
     tables,  # B x 2 x 8 x 8, fp32

@@ -11,14 +11,20 @@ try:
 except ImportError:
     tl = None
 
-    def jit(function):  # noqa: ANN001, ANN201
-        """Leave a kernel as it is written: nothing here can compile it."""
+    def constexpr_function(function):  # noqa: ANN001, ANN201
+        """Leave a function as it is written: nothing here can compile it."""
         return function
 
-    constexpr_function = jit
+    def jit(function=None, **_):  # noqa: ANN001, ANN003, ANN201
+        """The same, with or without options."""
+        return constexpr_function if function is None else function
 
 
-__all__ = ["HAS_TRITON", "constexpr_function", "jit", "tl"]
+__all__ = ["ANY_SIZE", "HAS_TRITON", "constexpr_function", "jit", "tl"]
 
 HAS_TRITON = tl is not None
 """Whether Triton kernels can be compiled or interpreted here."""
+
+ANY_SIZE = ("height", "cells_x")
+"""Arguments on which no address's alignment depends: one machine code for every value of them, or
+images of many sizes would wait for the compiler again and again."""

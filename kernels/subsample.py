@@ -19,7 +19,7 @@ from typing import Any
 from .aot import Launch
 from .color import clip, from_level, mark, rgb_of
 from .dct import load8, store8
-from .language import HAS_TRITON, jit, tl
+from .language import ANY_SIZE, HAS_TRITON, jit, tl
 
 __all__ = ["LAUNCHES", "planes_backward_kernel", "planes_to_rgb_kernel", "rgb_backward_kernel"]
 
@@ -85,7 +85,7 @@ def _upsample(near, far, DY: tl.constexpr, TRIANGLE: tl.constexpr, FIXED: tl.con
             return [value * share - 128.0 for value in sums]
 
 
-@jit
+@jit(do_not_specialize=ANY_SIZE)
 def planes_to_rgb_kernel(
     luma,  # B x P x W, uint8, int16 or fp32; P at least H, W a multiple of 16
     chroma,  # B x 2 x P/DY x W/2, of the type of luma
@@ -209,7 +209,7 @@ def _share(y, height, DY: tl.constexpr, DX: tl.constexpr):
     return tl.where((y % DY == 0) & (y == height - 1), DY * share, share)
 
 
-@jit
+@jit(do_not_specialize=ANY_SIZE)
 def rgb_backward_kernel(
     gradient,  # B x 3 x H x W: of the result; W a multiple of 16
     inside,  # B x H x W, uint8
@@ -303,7 +303,7 @@ def _row_weight(dy: tl.constexpr, i, cells_y, DY: tl.constexpr, TRIANGLE: tl.con
         return tl.where(i == (0 if dy == 0 else cells_y - 1), 1.0, 0.75)
 
 
-@jit
+@jit(do_not_specialize=ANY_SIZE)
 def planes_backward_kernel(
     luma,  # B x P x W, fp32: gradient of the coded samples; W a multiple of 16
     chroma,  # B x 2 x P/DY x W/DX, fp32: likewise

@@ -1,6 +1,7 @@
 """Real photographs and the shipped networks, shared by all tests."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,39 @@ from PIL import Image
 import clr_infer
 from clr_infer.samples import SAMPLE
 
-if not torch.cuda.is_available():  # read when a kernel is declared: before anything imports them
+if (
+    "--rehearse" in sys.argv or not torch.cuda.is_available()
+):  # read when a kernel is declared: before anything imports them
     os.environ["TRITON_INTERPRET"] = "1"
 
 IMAGES = Path(__file__).parent / "images"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "one GPU test of each file, on the CPU where it can, its kernels interpreted"
+    parser.addoption("--rehearse", action="store_true", help=text)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse ``-m gpu`` where all of it would be skipped, and choose what is rehearsed."""
+    if not config.getoption("--rehearse"):
+        if config.getoption("markexpr") == "gpu" and not torch.cuda.is_available():
+            raise pytest.UsageError("no CUDA device here; --rehearse runs some of it on the CPU")
+        return
+    quick = [i for i in items if i.get_closest_marker("gpu") and not i.get_closest_marker("slow")]
+    first = {item.path: item for item in reversed(quick)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in first.values()])
+    items[:] = [item for item in items if item in first.values()]
+
+
+@pytest.fixture(scope="session")
+def gpu(request: pytest.FixtureRequest) -> torch.device:
+    """The CUDA device of tests marked ``gpu``; in a rehearsal the CPU."""
+    if request.config.getoption("--rehearse"):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return torch.device("cuda")
 
 
 def _read(path: Path) -> np.ndarray:

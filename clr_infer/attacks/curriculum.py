@@ -1,12 +1,16 @@
 """Random post-processing for training: from none at all to all of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .steps import Chain, Step
 
-__all__ = ["Attack", "draw_attack", "draw_crop"]
+__all__ = ["Attack", "draw_alike", "draw_attack", "draw_crop"]
+
+_FILTERS = ("resize", "gaussian", "median", "noise", "tone")
+_FLOOR_BEFORE, _FLOOR_AFTER = 70, 50
+"""Least quality factor of the JPEG before the crop and of the one after it."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,12 @@ class Attack:
 
 def draw_crop(rng: np.random.Generator, kept_min: float, kept_max: float = 1.0) -> Step:
     """Draw a crop box whose sides are kept independently, anywhere in the frame."""
-    kept = rng.uniform(kept_min, kept_max, 2)
-    x, y = rng.uniform(0.0, 1.0 - kept)
+    return _anywhere(rng, rng.uniform(kept_min, kept_max, 2))
+
+
+def _anywhere(rng: np.random.Generator, kept: np.ndarray) -> Step:
+    """A crop that keeps these shares of the width and the height."""
+    x, y = rng.uniform(0.0, np.maximum(1.0 - kept, 0.0))
     return Step("crop", (float(x), float(y), float(x + kept[0]), float(y + kept[1])))
 
 
@@ -30,16 +38,15 @@ def _draw_jpeg(rng: np.random.Generator, hardness: float, floor: int) -> Step:
     return Step("jpeg", (qf,), rng.choice(["4:2:0", "4:2:0", "4:2:2", "4:4:4"]))
 
 
-def _draw_filter(rng: np.random.Generator, hardness: float) -> Step:
-    kind = rng.choice(["resize", "gaussian", "median", "noise", "tone"])
+def _draw_filter(rng: np.random.Generator, hardness: float, kind: str) -> Step:
     if kind == "resize":
-        return Step("resize", (float(rng.uniform(1.0 - 0.5 * hardness, 1.0 + 0.5 * hardness)),))
+        return Step(kind, (float(rng.uniform(1.0 - 0.5 * hardness, 1.0 + 0.5 * hardness)),))
     if kind == "noise":
-        return Step("noise", (float(rng.uniform(0.0, 0.04 * hardness)),))
+        return Step(kind, (float(rng.uniform(0.0, 0.04 * hardness)),))
     if kind == "tone":
         offset, factor = rng.uniform(-0.1, 0.1), rng.uniform(0.85, 1.15)
-        return Step("tone", (float(offset * hardness), float(1 + (factor - 1) * hardness)))
-    return Step(str(kind), (5 if rng.random() < 0.5 * hardness else 3,))
+        return Step(kind, (float(offset * hardness), float(1 + (factor - 1) * hardness)))
+    return Step(kind, (5 if rng.random() < 0.5 * hardness else 3,))
 
 
 def draw_attack(rng: np.random.Generator, hardness: float, kept_min: float = 0.5) -> Attack:
@@ -54,9 +61,37 @@ def draw_attack(rng: np.random.Generator, hardness: float, kept_min: float = 0.5
     before: Chain = ()
     after: Chain = ()
     if rng.random() < 0.2 * hardness:
-        before = (_draw_jpeg(rng, hardness, 70),)
+        before = (_draw_jpeg(rng, hardness, _FLOOR_BEFORE),)
     if rng.random() < 0.3 * hardness:
-        after = (_draw_filter(rng, hardness),)
+        after = (_draw_filter(rng, hardness, str(rng.choice(_FILTERS))),)
     if rng.random() < 0.75 * hardness:
-        after = (*after, _draw_jpeg(rng, hardness, 50))
+        after = (*after, _draw_jpeg(rng, hardness, _FLOOR_AFTER))
     return Attack(before, draw_crop(rng, kept_min), after)
+
+
+def draw_alike(
+    rng: np.random.Generator, hardness: float, count: int, kept_min: float = 0.5
+) -> list[Attack]:
+    """Draw ``count`` attacks that a batch can undergo at once, see :mod:`.simulate`.
+
+    They have the kinds, the crop size, filters and subsampling of the first; where the crop lies,
+    quality factors, noise and tone are drawn for each.
+    """
+    first = draw_attack(rng, hardness, kept_min)
+    others = (_redraw(rng, first, hardness) for _ in range(count - 1))
+    return [first, *others]
+
+
+def _redraw(rng: np.random.Generator, attack: Attack, hardness: float) -> Attack:
+    x0, y0, x1, y1 = attack.crop.values
+    before = tuple(_redraw_step(rng, step, hardness, _FLOOR_BEFORE) for step in attack.before)
+    after = tuple(_redraw_step(rng, step, hardness, _FLOOR_AFTER) for step in attack.after)
+    return Attack(before, _anywhere(rng, np.array([x1 - x0, y1 - y0])), after)
+
+
+def _redraw_step(rng: np.random.Generator, step: Step, hardness: float, floor: int) -> Step:
+    if step.name == "jpeg":
+        return replace(_draw_jpeg(rng, hardness, floor), subsampling=step.subsampling)
+    if step.name in ("noise", "tone"):
+        return _draw_filter(rng, hardness, step.name)
+    return step

@@ -1,4 +1,11 @@
-"""The same operations, differentiable, on float images 1x3xHxW in [0, 1]."""
+"""The same operations, differentiable, on float images Bx3xHxW in [0, 1].
+
+A batch is worked on at once: its images have a chain each, of the same steps. What sets shapes or
+kernels (crop size, resize factor, filter side, subsampling) is that of the first; quality factor,
+noise, tone and the place of the crop are each image's own.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -6,11 +13,11 @@ import torch.nn.functional as F
 
 from ..geometry import Box, box_to_pixels
 from ..kernels import jpeg_simulate, ste_round
-from .real import apply_step as apply_real_step
+from ..kernels.options import Rounding
 from .real import gaussian_kernel
 from .steps import Chain, Step
 
-__all__ = ["JpegModel", "apply", "apply_straight_through", "quantise", "resize"]
+__all__ = ["JpegModel", "apply", "beside", "crop_all", "quantise", "resize"]
 
 
 def quantise(image: torch.Tensor) -> torch.Tensor:
@@ -27,16 +34,45 @@ def resize(image: torch.Tensor, height: int, width: int, mode: str = "bicubic") 
     )
 
 
-class JpegModel:
-    """What stands in for libjpeg in the simulation: the plain core unless told otherwise."""
+def beside(image: torch.Tensor, values: Sequence | np.ndarray) -> torch.Tensor:
+    """Bring a few numbers to the device and type of an image, without waiting for the device."""
+    return torch.from_numpy(np.asarray(values, np.float32)).to(image, non_blocking=True)
 
-    def __call__(self, image: torch.Tensor, qf: float, subsampling: str) -> torch.Tensor:
-        """Simulate JPEG on 1x3xHxW in [0, 1]."""
-        return jpeg_simulate(image, torch.tensor([qf], device=image.device), subsampling)
+
+def crop_all(
+    images: torch.Tensor, corners: Sequence[tuple[int, int]], width: int, height: int
+) -> torch.Tensor:
+    """Cut a part of one size out of each image, Bx3xHxW; ``corners`` are (x, y) in pixels."""
+    if len(images) == 1:
+        x, y = corners[0]
+        return images[..., y : y + height, x : x + width]
+    corner = torch.tensor(corners).to(images.device, non_blocking=True)[..., None]
+    columns = corner[:, 0] + torch.arange(width, device=images.device)
+    rows = corner[:, 1] + torch.arange(height, device=images.device)
+    index = (rows[:, :, None] * images.shape[-1] + columns[:, None]).view(len(images), 1, -1)
+    parts = images.flatten(2).gather(2, index.expand(-1, images.shape[1], -1))
+    return parts.view(*images.shape[:2], height, width)
+
+
+class JpegModel:
+    """What stands in for libjpeg in the simulation.
+
+    Args:
+        rounding: of :func:`clr_infer.kernels.jpeg_simulate`; ``"ste"`` has libjpeg's own values,
+            ``"soft"`` those of the usual differentiable surrogate.
+    """
+
+    def __init__(self, rounding: Rounding = "ste") -> None:
+        self.rounding = rounding
+
+    def __call__(self, images: torch.Tensor, qf: Sequence[float], subsampling: str) -> torch.Tensor:
+        """Simulate JPEG on Bx3xHxW in [0, 1], each image at its own quality factor."""
+        quality = torch.tensor(qf, dtype=torch.float32)  # checked on the host, without a wait
+        return jpeg_simulate(images, quality, subsampling, self.rounding)
 
 
 def _filter(image: torch.Tensor, side: int) -> torch.Tensor:
-    kernel = torch.from_numpy(gaussian_kernel(side)).to(image).expand(3, 1, side, side)
+    kernel = beside(image, gaussian_kernel(side)).expand(3, 1, side, side)
     pad = side // 2
     return F.conv2d(F.pad(image, (pad,) * 4, mode="replicate"), kernel, groups=3)
 
@@ -48,53 +84,56 @@ def _median(image: torch.Tensor, side: int) -> torch.Tensor:
     return windows.median(dim=-1).values
 
 
-def apply_step(
-    image: torch.Tensor, step: Step, rng: np.random.Generator, jpeg: JpegModel
+def _noise(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Normal noise made where the image is, from a seed of the host's."""
+    generator = torch.Generator(image.device).manual_seed(int(rng.integers(2**62)))
+    return torch.randn(image.shape, generator=generator, device=image.device, dtype=image.dtype)
+
+
+def _apply_step(
+    image: torch.Tensor, steps: Sequence[Step], rng: np.random.Generator, jpeg: JpegModel
 ) -> torch.Tensor:
-    """Apply one step to 1x3xHxW in [0, 1]; the result is on 8-bit levels."""
-    height, width = image.shape[-2:]
-    if step.name == "crop":
-        x0, y0, x1, y1 = box_to_pixels(Box(*step.values), width, height)
-        return image[..., y0:y1, x0:x1]
-    if step.name == "jpeg":
-        return jpeg(image, round(step.values[0]), step.subsampling)
-    if step.name == "resize":
-        factor = step.values[0]
+    """Apply one step to each image of a batch; the result is on 8-bit levels."""
+    first, (height, width) = steps[0], image.shape[-2:]
+    values = np.array([step.values for step in steps]).T[..., None, None, None]
+    if first.name == "crop":
+        boxes = [box_to_pixels(Box(*step.values), width, height) for step in steps]
+        x0, y0, x1, y1 = boxes[0]
+        return crop_all(image, [box[:2] for box in boxes], x1 - x0, y1 - y0)
+    if first.name == "jpeg":
+        return jpeg(image, [round(step.values[0]) for step in steps], first.subsampling)
+    if first.name == "resize":
+        factor = first.values[0]
         image = resize(image, max(1, round(height * factor)), max(1, round(width * factor)))
-    elif step.name == "noise":
-        noise = torch.from_numpy(rng.normal(0.0, step.values[0], image.shape))
-        image = image + noise.to(image)
-    elif step.name == "tone":
-        image = (image - 0.5) * step.values[1] + 0.5 + step.values[0]
-    elif step.name == "median":
-        image = _median(image, int(step.values[0]))
+    elif first.name == "noise":
+        image = image + _noise(image, rng) * beside(image, values[0])
+    elif first.name == "tone":
+        offset, factor = (beside(image, value) for value in values)
+        image = (image - 0.5) * factor + 0.5 + offset
+    elif first.name == "median":
+        image = _median(image, int(first.values[0]))
     else:
-        image = _filter(image, int(step.values[0]))
+        image = _filter(image, int(first.values[0]))
     return quantise(image)
 
 
 def apply(
-    image: torch.Tensor, chain: Chain, rng: np.random.Generator, jpeg: JpegModel
+    images: torch.Tensor, chains: Sequence[Chain], rng: np.random.Generator, jpeg: JpegModel
 ) -> torch.Tensor:
-    """Apply a chain of simulated steps to 1x3xHxW in [0, 1]."""
-    for step in chain:
-        image = apply_step(image, step, rng, jpeg)
-    return image
+    """Apply chains of simulated steps to Bx3xHxW in [0, 1].
 
+    Args:
+        images: on 8-bit levels, as files are.
+        chains: one for each image, all of the same steps.
+        rng: of the noise.
+        jpeg: stands in for libjpeg.
 
-def apply_straight_through(
-    image: torch.Tensor, chain: Chain, rng: np.random.Generator, jpeg: JpegModel
-) -> torch.Tensor:
-    """Apply a chain whose values are the real codec's and whose gradients are the simulation's.
-
-    Only the codec is replaced: the other simulated steps equal the real ones to rounding.
+    Raises:
+        ValueError: the chains are not of the same steps, or not one for each image.
     """
-    for step in chain:
-        simulated = apply_step(image, step, rng, jpeg)
-        if step.name == "jpeg":
-            pixels = (image.detach()[0] * 255.0).round().byte().permute(1, 2, 0).cpu().numpy()
-            decoded = torch.from_numpy(apply_real_step(pixels, step, rng).copy())
-            real = decoded.permute(2, 0, 1)[None].to(simulated) / 255.0
-            simulated = simulated + (real - simulated).detach()
-        image = simulated
-    return image
+    names = {tuple(step.name for step in chain) for chain in chains}
+    if len(chains) != len(images) or len(names) != 1:
+        raise ValueError(f"{len(images)} images need as many chains of the same steps, not {names}")
+    for steps in zip(*chains, strict=True):
+        images = _apply_step(images, steps, rng, jpeg)
+    return images

@@ -23,7 +23,13 @@ _EMBEDDED = Candidate("onnxruntime", "fp32")
 _GRAPHS = ("onnxruntime", "openvino")
 """The runtimes of ONNX files begin so."""
 
-_TORCH_OPTIONS = ("+channels-last", "+bf16", "+compile", "+graphs")
+_TORCH_OPTIONS = (
+    "+channels-last",
+    "+bf16",
+    "+compile",
+    "+graphs",
+    "+channels-last+bf16+graphs",
+)
 _RECEIVING = ("localize", "align", "recover")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ClrError
-from . import bench, export, images, serve, work
+from . import bench, export, images, serve, train_gpu, work
 
 __all__ = ["build_parser", "main"]
 
@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     images.add_commands(commands)
     work.add_commands(commands)
+    train_gpu.add_command(commands)
     export.add_commands(commands)
     serve.add_commands(commands)
     bench.add_commands(commands)

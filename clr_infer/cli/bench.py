@@ -2,6 +2,7 @@
 
 import argparse
 
+from .bench_gpu import add_gpu_suite
 from .bench_kernels import add_kernels_command
 from .bench_runtimes import add_runtimes_suite
 from .bench_server import add_server_suite
@@ -15,6 +16,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     suites = commands.add_parser("bench", help=text, description=text).add_subparsers(
         dest="suite", required=True, metavar="SUITE"
     )
+    add_gpu_suite(suites)
     add_kernels_command(suites)
     add_runtimes_suite(suites)
     add_server_suite(suites)

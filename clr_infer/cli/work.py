@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ClrError, InputError, RuntimeUnavailable, UsageError
 from ..samples import SAMPLE
 from ..settings import Settings
+from ..weights import default_folder
 from .images import add_networks, open_session
 from .inputs import expand_inputs, load_input
 
@@ -64,8 +65,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument(
-        "--start-from", type=Path, metavar="FILE", help="a checkpoint whose weights to fine-tune"
-    )
+        "--start-from", type=Path, metavar="PATH",
+        help="a checkpoint or a folder of weights to fine-tune; 'package': those in the package",
+    )  # fmt: skip
     train.add_argument("--no-alignment", action="store_true", help="leave its loss out (ablation)")
     train.add_argument("--data-note", default="", help="what the photographs are, for the card")
 
@@ -145,7 +147,8 @@ def _train(args: argparse.Namespace) -> int:
     if args.start_from is not None:
         plan = plan.fine_tuning()
     photos = Photos(args.images, device, side_min=args.size // 2)
-    Trainer(plan, photos, args.output, device, args.start_from).run()
+    start = default_folder() if args.start_from == Path("package") else args.start_from
+    Trainer(plan, photos, args.output, device, start).run()
     if not (args.output / "fg_jpeg.pt").exists():
         jpeg_plan = FgJpegPlan(minutes=args.fg_minutes, seed=args.seed)
         train_fg_jpeg(jpeg_plan, photos, args.output, device)

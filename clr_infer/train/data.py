@@ -1,5 +1,6 @@
 """Photographs in memory, and random frames drawn from them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,17 @@ __all__ = ["Photos"]
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 _SHORT_SIDE_MAX = 512
 _STRETCH_MAX = 1.6
+
+
+def _read(path: Path) -> np.ndarray:
+    """A photograph, HxWx3 uint8, its short side at most 512 pixels."""
+    with Image.open(path) as picture:
+        photo = picture.convert("RGB")
+    scale = _SHORT_SIDE_MAX / min(photo.size)
+    if scale < 1:
+        size = (round(photo.width * scale), round(photo.height * scale))
+        photo = photo.resize(size, Image.Resampling.LANCZOS)
+    return np.array(photo)
 
 
 class Photos:
@@ -37,32 +49,38 @@ class Photos:
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
         self.names: list[str] = []
         self.images: list[torch.Tensor] = []
-        for path in tqdm(paths[:limit], desc="photographs", unit="file"):
-            with Image.open(path) as picture:
-                photo = picture.convert("RGB")
-            if min(photo.size) < side_min:
-                continue
-            scale = _SHORT_SIDE_MAX / min(photo.size)
-            if scale < 1:
-                size = (round(photo.width * scale), round(photo.height * scale))
-                photo = photo.resize(size, Image.Resampling.LANCZOS)
-            self.names.append(path.name)
-            self.images.append(torch.from_numpy(np.array(photo)).permute(2, 0, 1).to(device))
+        paths = paths[:limit]
+        with ThreadPoolExecutor() as pool:  # decoders let others run
+            photos = pool.map(_read, paths)
+            for path, pixels in tqdm(zip(paths, photos, strict=True), "photographs", len(paths)):
+                if min(pixels.shape[:2]) >= side_min:
+                    self.names.append(path.name)
+                    self.images.append(torch.from_numpy(pixels).permute(2, 0, 1).to(device))
         if not self.images:
             raise InputError(f"no photograph of at least {side_min} pixels a side in {folder}")
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def draw(self, rng: np.random.Generator, size: int) -> torch.Tensor:
-        """Draw an original at native size, 1x3xHxW in [0, 1], sides ``size`` to 1.6 ``size``.
+    def draw(self, rng: np.random.Generator, size: int, count: int = 1) -> torch.Tensor:
+        """Draw originals of one native size, Bx3xHxW in [0, 1], sides ``size`` to 1.6 ``size``.
 
-        A random part of a random photograph, at a random zoom, flipped or not: what a picture
-        of some size and aspect looks like to a network that stretches it to ``size``.
+        Random parts of random photographs, at random zooms, flipped or not: what pictures of some
+        size and aspect look like to a network that stretches them to ``size``.
+
+        Args:
+            rng: source of randomness.
+            size: side of the network's frame in pixels.
+            count: how many.
         """
-        photo = self.images[rng.integers(len(self.images))]
         stretch = np.exp(rng.uniform(0, np.log(_STRETCH_MAX), 2)) if rng.random() < 0.7 else [1, 1]
         native_h, native_w = (round(size * s) for s in stretch)
+        parts = [self._part(rng, native_h, native_w) for _ in range(count)]
+        return torch.cat(parts) / 255.0
+
+    def _part(self, rng: np.random.Generator, native_h: int, native_w: int) -> torch.Tensor:
+        """A part of a photograph, 1x3xHxW, 0 to 255."""
+        photo = self.images[rng.integers(len(self.images))]
         zoom_max = min(photo.shape[1] / native_h, photo.shape[2] / native_w)
         zoom = min(zoom_max, float(np.exp(rng.uniform(0, np.log(max(zoom_max, 1))))))
         part_h, part_w = round(native_h * zoom), round(native_w * zoom)
@@ -71,4 +89,4 @@ class Photos:
         part = photo[:, y : y + part_h, x : x + part_w]
         if rng.random() < 0.5:
             part = part.flip(2)
-        return resize(part[None].float() / 255.0, native_h, native_w, "bilinear")
+        return resize(part[None].float(), native_h, native_w, "bilinear")

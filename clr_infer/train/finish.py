@@ -15,13 +15,14 @@ from ..attacks.curriculum import draw_crop
 from ..attacks.real import apply
 from ..attacks.steps import Chain, parse_chain
 from ..export import write_weights
-from ..networks.served import build_served
+from ..networks.served import build_served, load_served
 from ..preprocess import resize_pixels, to_frame
 from ..residual import merge_residual, residual_psnr_db
-from .checkpoint import load_checkpoint
+from ..weights import Weights
+from .checkpoint import TRAINED, load_checkpoint
 from .data import Photos
 
-__all__ = ["calibrate", "collect", "package"]
+__all__ = ["calibrate", "collect", "package", "package_unexported"]
 
 _CALIBRATION_CHAINS = (
     "",
@@ -66,7 +67,7 @@ def collect(checkpoint: Path, fg_jpeg: Path, size: int) -> tuple[nn.ModuleDict, 
         "training": state["history"],
     }
     networks = build_served(manifest)
-    for name in ("protect", "align", "recover"):
+    for name in TRAINED:
         prefix = f"{name}."
         own = {
             k.removeprefix(prefix): v for k, v in state["average"].items() if k.startswith(prefix)
@@ -186,11 +187,42 @@ def package(
     pixels = [_at_least(image.permute(1, 2, 0).cpu().numpy(), size) for image in photos.images]
     manifest["default_psnr_db"] = default_psnr_db or manifest["psnr_db"]
     manifest["calibration"] = calibrate(networks, pixels, manifest["default_psnr_db"])
-    manifest["data"] = data
-    manifest["date"] = date.today().isoformat()
-    manifest["hardware"] = f"{platform.machine()}, {torch.get_num_threads()} CPU threads"
-    if torch.cuda.is_available():
-        manifest["hardware"] = torch.cuda.get_device_name()
+    manifest |= _made_here(data)
     frames = np.stack([to_frame(image, size) for image in (pixels * 3)[:3]])
     write_weights(folder, networks, manifest, frames)
+    return manifest
+
+
+def _made_here(data: str) -> dict[str, Any]:
+    """When, where and from what weights were made, for the manifest."""
+    hardware = f"{platform.machine()}, {torch.get_num_threads()} CPU threads"
+    if torch.cuda.is_available():
+        hardware = torch.cuda.get_device_name()
+    return {"data": data, "date": date.today().isoformat(), "hardware": hardware}
+
+
+def package_unexported(
+    checkpoint: Path, fg_jpeg: Path, base: Weights, folder: Path, data: str
+) -> dict[str, Any]:
+    """Write a folder of weights without ONNX files: small, quick, and for the torch runtime alone.
+
+    Args:
+        checkpoint: of the protect, align and recover networks.
+        fg_jpeg: of FG-JPEG.
+        base: whose calibration, frame size and strength are kept.
+        folder: where to.
+        data: what the training data was, in words.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        WeightsError: a checkpoint is damaged.
+        OutputError: the folder cannot be written.
+    """
+    networks, manifest = collect(checkpoint, fg_jpeg, base.size)
+    networks["localize"].load_state_dict(load_served(base)["localize"].state_dict())
+    kept = {name: base.manifest[name] for name in ("default_psnr_db", "calibration")}
+    manifest |= kept | _made_here(data)
+    write_weights(folder, networks, manifest, None)
     return manifest

@@ -1,5 +1,9 @@
-"""One training pass: protect, attack, align, recover, and the losses."""
+"""One training pass: protect, attack, align, recover, and the losses.
 
+Nothing in it waits for the device: the host only queues work.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,17 +11,28 @@ import torch
 import torch.nn.functional as F
 
 from ..attacks import simulate
-from ..attacks.curriculum import Attack, draw_attack
-from ..attacks.simulate import JpegModel, quantise, resize
+from ..attacks.curriculum import Attack, draw_alike
+from ..attacks.simulate import JpegModel, beside, crop_all, quantise, resize
 from ..geometry import Box, box_to_pixels
 from ..kernels.reference import place
 from ..networks import Networks
 from .data import Photos
 
-__all__ = ["Stage", "attack_one", "forward_pass", "merge_residual"]
+__all__ = [
+    "Batch",
+    "Stage",
+    "Views",
+    "attack_alike",
+    "forward_pass",
+    "make_batch",
+    "merge_residual",
+]
 
 _BOX_JITTER_PX = 0.3
 _LOG_FLOOR = 2e-3
+
+_CODEC = JpegModel()  # libjpeg's own values
+_SURROGATE = JpegModel("soft")
 
 
 @dataclass(frozen=True)
@@ -36,46 +51,73 @@ class Stage:
 
 
 @dataclass
-class Batch:
-    """What the networks see of a batch, all BxCxSxS, and what came of it."""
+class Views:
+    """What became of protected images, and where they were cropped.
 
-    original: torch.Tensor
+    Attributes:
+        received: post-processed with the real codec's values, Bx3xHxW.
+        clean: cropped only; ``None`` where nothing is aligned.
+        simulated: post-processed with a surrogate of the codec, without a gradient; likewise.
+        crop_box: Bx4, in whole pixels of each frame; on the host.
+    """
+
     received: torch.Tensor
-    simulated: torch.Tensor
-    clean: torch.Tensor
-    crop_box: torch.Tensor
+    clean: torch.Tensor | None
+    simulated: torch.Tensor | None
+    crop_box: np.ndarray
 
 
 def merge_residual(native: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-    """Add a residual, 1x3xSxS, to an image of any size without loss of strength, in 8 bits.
+    """Add residuals, Bx3xSxS, to images of any size without loss of strength, in 8 bits.
 
     The differentiable twin of :func:`clr_infer.residual.merge_residual`.
     """
     stretched = resize(residual, native.shape[-2], native.shape[-1], "bilinear")
-    gain = (residual.square().mean() / stretched.square().mean()).sqrt()
+    power = residual.square().mean((1, 2, 3), keepdim=True)
+    gain = (power / stretched.square().mean((1, 2, 3), keepdim=True)).sqrt()
     return quantise(native + gain * stretched)
 
 
-def attack_one(
-    protected: torch.Tensor, attack: Attack, rng: np.random.Generator, jpeg: JpegModel
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Box]:
-    """Attack one protected image, 1x3xHxW, three ways.
+def attack_alike(
+    protected: torch.Tensor,
+    attacks: Sequence[Attack],
+    rng: np.random.Generator,
+    with_alignment: bool = False,
+) -> Views:
+    """Attack protected images of one size, Bx3xHxW, by attacks of the same kinds.
 
-    Returns:
-        The image as received with the real codec's values, as wholly simulated, and cropped
-        without other post-processing; and the crop box in whole pixels of the frame.
+    Args:
+        protected: on 8-bit levels.
+        attacks: one for each, see :func:`.curriculum.draw_alike`.
+        rng: of the noise.
+        with_alignment: make the views that the feature-alignment loss needs as well.
     """
-    height, width = protected.shape[-2:]
-    x0, y0, x1, y1 = box_to_pixels(Box(*attack.crop.values), width, height)
-    box = Box(x0 / width, y0 / height, x1 / width, y1 / height)
-    clean = protected[..., y0:y1, x0:x1]
-    real = simulate.apply_straight_through(protected, attack.before, rng, jpeg)
-    real = simulate.apply_straight_through(real[..., y0:y1, x0:x1], attack.after, rng, jpeg)
-    if not any(step.name == "jpeg" for step in attack.before + attack.after):
-        return real, real, clean, box
-    simulated = simulate.apply(protected, attack.before, rng, jpeg)
-    simulated = simulate.apply(simulated[..., y0:y1, x0:x1], attack.after, rng, jpeg)
-    return real, simulated, clean, box
+    frame_h, frame_w = protected.shape[-2:]
+    boxes = [box_to_pixels(Box(*attack.crop.values), frame_w, frame_h) for attack in attacks]
+    width, height = boxes[0][2] - boxes[0][0], boxes[0][3] - boxes[0][1]
+    corners = [(min(b[0], frame_w - width), min(b[1], frame_h - height)) for b in boxes]
+    before, after = [a.before for a in attacks], [a.after for a in attacks]
+
+    def attacked(images: torch.Tensor, jpeg: JpegModel) -> torch.Tensor:
+        images = simulate.apply(images, before, rng, jpeg)
+        return simulate.apply(crop_all(images, corners, width, height), after, rng, jpeg)
+
+    clean, simulated = None, None
+    if with_alignment:
+        with torch.no_grad():
+            clean = crop_all(protected, corners, width, height)
+            simulated = attacked(protected, _SURROGATE)
+    spans = [(x, y, x + width, y + height) for x, y in corners]
+    crop_box = np.array(spans) / (frame_w, frame_h, frame_w, frame_h)
+    return Views(attacked(protected, _CODEC), clean, simulated, crop_box)
+
+
+@dataclass
+class Batch:
+    """What the networks see of a batch: its originals, Bx3xSxS, and the views of that size."""
+
+    original: torch.Tensor
+    views: Views
 
 
 def make_batch(
@@ -84,43 +126,42 @@ def make_batch(
     batch_size: int,
     stage: Stage,
     rng: np.random.Generator,
-    jpeg: JpegModel,
+    group: int = 1,
 ) -> Batch:
-    """Protect a batch of photographs and attack each in its own way."""
+    """Protect a batch of photographs and attack each in its own way, ``group`` at once."""
     size = networks.protect.size
-    natives = [photos.draw(rng, size) for _ in range(batch_size)]
+    counts = [min(group, batch_size - done) for done in range(0, batch_size, group)]
+    natives = [photos.draw(rng, size, count) for count in counts]
     original = torch.cat([resize(n, size, size).clamp(0, 1) for n in natives])
     original = original.contiguous(memory_format=torch.channels_last)
     with networks.precision():
         payload = networks.protect.payload(original)
     residual = networks.protect.shape(payload.float(), original, stage.psnr_db)
-    received: list[torch.Tensor] = []
-    simulated: list[torch.Tensor] = []
-    clean: list[torch.Tensor] = []
-    boxes: list[Box] = []
-    for native, own in zip(natives, residual.split(1), strict=True):
+    parts = []
+    for native, own in zip(natives, residual.split(counts), strict=True):
+        attacks = draw_alike(rng, stage.hardness, len(native))
         protected = merge_residual(native, own)
-        attack = draw_attack(rng, stage.hardness)
-        real, sim, cropped, box = attack_one(protected, attack, rng, jpeg)
-        for views, view in ((received, real), (simulated, sim), (clean, cropped)):
-            views.append(resize(view, size, size))
-        boxes.append(box)
-    return Batch(
-        original,
-        torch.cat(received),
-        torch.cat(simulated),
-        torch.cat(clean),
-        torch.tensor(boxes, dtype=torch.float32, device=original.device),
-    )
+        parts.append(attack_alike(protected, attacks, rng, stage.alignment > 0))
+
+    def whole(views: list[torch.Tensor | None]) -> torch.Tensor | None:
+        kept = [resize(view, size, size) for view in views if view is not None]
+        return torch.cat(kept) if kept else None
+
+    received = whole([part.received for part in parts])
+    assert received is not None
+    clean, simulated = whole([p.clean for p in parts]), whole([p.simulated for p in parts])
+    boxes = np.concatenate([part.crop_box for part in parts])
+    return Batch(original, Views(received, clean, simulated, boxes))
 
 
-def _alignment_loss(networks: Networks, batch: Batch, features: torch.Tensor) -> torch.Tensor:
+def _alignment_loss(networks: Networks, views: Views, features: torch.Tensor) -> torch.Tensor:
     """Draw the features of both attacked branches to those of the clean crop."""
     align = networks.align
+    assert views.clean is not None and views.simulated is not None
     with networks.precision():
         with torch.no_grad():
-            clean = align.features(batch.clean).float()
-        simulated = align.features(batch.simulated.detach()).float()
+            clean = align.features(views.clean).float()
+        simulated = align.features(views.simulated).float()
     scale = clean.std() + 1e-3
     distances = [(f.float() - clean).abs().mean() / scale for f in (features, simulated)]
     return distances[0] + distances[1]
@@ -132,24 +173,32 @@ def forward_pass(
     batch_size: int,
     stage: Stage,
     rng: np.random.Generator,
-    jpeg: JpegModel,
-) -> tuple[torch.Tensor, dict[str, float]]:
+    group: int = 1,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Run one batch and return its loss and the numbers worth watching.
+
+    Args:
+        networks: trained together.
+        photos: to draw from.
+        batch_size: images.
+        stage: of the curriculum.
+        rng: source of randomness.
+        group: images that are attacked at once; they share sizes and kinds of post-processing.
 
     Returns:
         The loss, a scalar, and ``out_db`` (PSNR of the cropped-out area), ``thumb_db`` (of the
-        thumbnails there) and ``align`` (feature distance).
+        thumbnails there) and ``align`` (feature distance), scalars without a gradient.
     """
-    batch = make_batch(networks, photos, batch_size, stage, rng, jpeg)
-    size = networks.protect.size
-    jitter = torch.from_numpy(rng.normal(0, _BOX_JITTER_PX / size, (batch_size, 4)))
+    batch = make_batch(networks, photos, batch_size, stage, rng, group)
+    size, views = networks.protect.size, batch.views
+    jitter = rng.normal(0, _BOX_JITTER_PX / size, (batch_size, 4))
     with networks.precision():
-        features = networks.align.features(batch.received)
-        aligned = networks.align.apply_features(batch.received, features).float()
-    placed = place(aligned, batch.crop_box + jitter.to(batch.crop_box))
+        features = networks.align.features(views.received)
+        aligned = networks.align.apply_features(views.received, features).float()
+    placed = place(aligned, beside(aligned, views.crop_box + jitter))
     with networks.precision():
         recovered, thumbnail = networks.recover.read(*placed)
-    _, mask = place(batch.received[:, :1].detach(), batch.crop_box)
+    _, mask = place(views.received[:, :1].detach(), beside(aligned, views.crop_box))
     outside = 1.0 - mask
     error = recovered.float() - batch.original
     outside_n, inside_n = 3 * outside.sum() + 1, 3 * mask.sum() + 1
@@ -168,12 +217,12 @@ def forward_pass(
         thumb = thumb + ((guess - truth).square() * weight).sum() / (3 * weight.sum())
     loss = loss + 5 * thumb
     numbers = {
-        "out_db": -10 * float(squared.detach().clamp(min=1e-6).log10()),
-        "thumb_db": -10 * float((thumb.detach() / 3).clamp(min=1e-6).log10()),
+        "out_db": -10 * squared.detach().clamp(min=1e-6).log10(),
+        "thumb_db": -10 * (thumb.detach() / 3).clamp(min=1e-6).log10(),
     }
-    if stage.alignment:
-        alignment = _alignment_loss(networks, batch, features)
-        restoration = (aligned - batch.clean.detach()).abs().mean()
+    if views.clean is not None:
+        alignment = _alignment_loss(networks, views, features)
+        restoration = (aligned - views.clean).abs().mean()
         loss = loss + stage.alignment * alignment + restoration
-        numbers["align"] = float(alignment.detach())
+        numbers["align"] = alignment.detach()
     return loss, numbers

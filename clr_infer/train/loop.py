@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from ..attacks.simulate import JpegModel
+from ..errors import WeightsError
 from ..networks import Networks
 from ..networks.protect import NOMINAL_PSNR_DB
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, load_start, save_checkpoint
 from .data import Photos
 from .forward import Stage, forward_pass
 from .pictures import draw_curves, draw_sheet
@@ -38,6 +39,8 @@ class Plan:
         minutes: time that the whole schedule takes, resumed runs included.
         size: side of the frame in training; the networks run at any other size afterwards.
         batch: images a step.
+        group: images that are made and attacked at once: they share sizes and kinds of
+            post-processing. Many fill a GPU, one leaves every image its own.
         width: channels of the protect and recover networks.
         align_width: channels of the align network.
         learning_rate: its peak; it warms up and then falls along a cosine.
@@ -51,6 +54,7 @@ class Plan:
     minutes: float
     size: int = 128
     batch: int = 8
+    group: int = 1
     width: int = 48
     align_width: int = 32
     learning_rate: float = 1.5e-3
@@ -86,7 +90,11 @@ class Trainer:
         photos: the training photographs.
         folder: for the checkpoint and the log.
         device: ``cpu`` or ``cuda``.
-        start_from: a checkpoint whose weights to start a new schedule from.
+        start_from: a checkpoint or a folder of weights to start a new schedule from; what is in
+            ``folder`` goes first.
+
+    Raises:
+        WeightsError: a checkpoint or the weights cannot be read, or are of other networks.
     """
 
     def __init__(
@@ -108,20 +116,26 @@ class Trainer:
         )
         self.step, self.seconds, self.total_steps = 0, 0.0, 0
         self.earlier: list[dict] = []
-        self.jpeg = JpegModel()
+        self.rates: list[float] = []
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "checkpoint.pt").exists():
-            self._resume(load_checkpoint(folder / "checkpoint.pt", device))
+            # Read to the host: the optimiser would ask a GPU for its count of steps in each step.
+            self._resume(load_checkpoint(folder / "checkpoint.pt", torch.device("cpu")))
         elif start_from is not None:
-            state = load_checkpoint(start_from, device)
-            self.networks.load_state_dict(state["average"])
-            self.average.load_state_dict(state["average"])
-            self.total_steps, self.earlier = state["total_steps"], state["history"]
+            start = load_start(start_from)
+            try:
+                self.networks.load_state_dict(start.weights)
+            except RuntimeError as error:
+                message = f"{start_from} holds networks of other widths: {error}"
+                raise WeightsError(message) from error
+            self.average.load_state_dict(start.weights)
+            self.total_steps, self.earlier = start.total_steps, start.history
 
     def _resume(self, state: dict) -> None:
         self.networks.load_state_dict(state["networks"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if state["optimizer"] is not None:  # float32 again, as the networks are
+            self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.total_steps, self.earlier = state["total_steps"], state["history"][:-1]
 
@@ -130,8 +144,13 @@ class Trainer:
         spent = {"steps": self.step, "minutes_spent": round(self.seconds / 60, 1)}
         return asdict(self.plan) | spent
 
-    def save(self) -> None:
-        """Write ``checkpoint.pt``."""
+    def save(self, with_optimizer: bool = True) -> None:
+        """Write ``checkpoint.pt``.
+
+        Args:
+            with_optimizer: keep its moments, in 16 bits: two thirds of the size. Without them a
+                resumed run has to find them again.
+        """
         save_checkpoint(
             self.folder / "checkpoint.pt",
             {
@@ -139,37 +158,46 @@ class Trainer:
                 "history": [*self.earlier, self.account()],
                 "networks": self.networks.state_dict(),
                 "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": self._moments() if with_optimizer else None,
                 "step": self.step,
                 "seconds": self.seconds,
                 "total_steps": self.total_steps,
             },
         )
 
-    def train_step(self, progress: float, rng: np.random.Generator) -> dict[str, float]:
-        """Do one optimiser step; returns the numbers for the log."""
+    def _moments(self) -> dict:
+        """The state of the optimiser in bfloat16: float32's range, half its size."""
+        state = self.optimizer.state_dict()
+        small = {
+            index: {k: v.bfloat16() if v.ndim else v for k, v in one.items()}
+            for index, one in state["state"].items()
+        }
+        return {**state, "state": small}
+
+    def train_step(
+        self, progress: float, rng: np.random.Generator
+    ) -> dict[str, torch.Tensor | float]:
+        """Do one optimiser step; returns the numbers for the log, without waiting for them."""
         stage, rate = schedule(self.plan, progress)
         rate *= min(1.0, (self.step + 1) / _WARM_UP_STEPS)
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.learning_rate * rate
-        loss, numbers = forward_pass(
-            self.networks, self.photos, self.plan.batch, stage, rng, self.jpeg
-        )
+        plan = self.plan
+        loss, numbers = forward_pass(self.networks, self.photos, plan.batch, stage, rng, plan.group)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
-        if bool(torch.isfinite(norm)):
-            self.optimizer.step()
+        parameters = list(self.networks.parameters())
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        for parameter in parameters:  # one that overflowed counts as none, without asking
+            if parameter.grad is not None:
+                parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
+        self.optimizer.step()
         self.step += 1
         self.total_steps += 1
         decay = min(_EMA_DECAY, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for mean, now in zip(
-                self.average.parameters(), self.networks.parameters(), strict=True
-            ):
-                mean.lerp_(now, 1 - decay)
+        get_ema_multi_avg_fn(decay)(list(self.average.parameters()), parameters, None)
         return {
-            "loss": float(loss.detach()),
+            "loss": loss.detach(),
             **numbers,
             "psnr_db": stage.psnr_db,
             "hardness": stage.hardness,
@@ -189,7 +217,9 @@ class Trainer:
         budget = self.plan.minutes * 60.0
         stop = budget if minutes is None else min(budget, self.seconds + minutes * 60.0)
         try:
-            self._train_until(stop, save_every_s)
+            # Sizes within the networks never change: the fastest convolutions are worth a search.
+            with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+                self._train_until(stop, save_every_s)
         finally:  # an interrupted run loses nothing
             self.save()
         self.save_pictures()
@@ -197,8 +227,9 @@ class Trainer:
     def _train_until(self, stop: float, save_every_s: float) -> None:
         rng = np.random.default_rng([self.plan.seed, self.total_steps])
         budget = self.plan.minutes * 60.0
-        means: dict[str, float] = {}
+        means: dict[str, torch.Tensor | float] = {}
         began, before, saved = time.monotonic(), self.seconds, time.monotonic()
+        marked = (self.step, began)
         log = self.folder / "log.csv"
         with log.open("a", newline="") as stream, tqdm(total=stop, initial=before, unit="s") as bar:
             writer = csv.writer(stream)
@@ -208,14 +239,22 @@ class Trainer:
                     means[name] = means.get(name, value) * 0.98 + value * 0.02
                 self.seconds = before + time.monotonic() - began
                 if self.step % _LOG_EVERY == 0 or self.seconds >= stop:
+                    values = [f"{float(v):.4f}" for v in means.values()]  # waits for the device
+                    marked = self._mark(*marked)
                     if stream.tell() == 0:
                         writer.writerow(["step", "seconds", *means])
-                    values = [f"{v:.4f}" for v in means.values()]
                     writer.writerow([self.total_steps, f"{self.seconds:.0f}", *values])
                     stream.flush()
-                    bar.set_postfix({k: f"{v:.2f}" for k, v in means.items()}, refresh=False)
+                    bar.set_postfix(dict(zip(means, values, strict=True)), refresh=False)
                     bar.update(min(self.seconds, stop) - bar.n)
                 if time.monotonic() - saved > save_every_s:
                     self.save()
                     self.save_pictures()
                     saved = time.monotonic()
+
+    def _mark(self, step: int, at: float) -> tuple[int, float]:
+        """Note the images a second since a step that was done at a time; returns these of now."""
+        now = time.monotonic()
+        if self.step > step:
+            self.rates.append((self.step - step) * self.plan.batch / (now - at))
+        return self.step, now

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 
 from ..attacks.curriculum import Attack
-from ..attacks.simulate import JpegModel, resize
+from ..attacks.simulate import beside, resize
 from ..attacks.steps import Step
 from ..networks import Networks
 from ..sheet import contact_sheet, magnified_residual
 from .data import Photos
-from .forward import attack_one, merge_residual
+from .forward import attack_alike, merge_residual
 
 __all__ = ["draw_curves", "draw_sheet"]
 
@@ -66,9 +66,9 @@ def draw_sheet(networks: Networks, photos: Photos, psnr_db: float, picture: Path
             ("residual x10", magnified_residual(_pixels(native), _pixels(protected))),
         ]
         for name, after in (("png", ()), ("JPEG 80", (Step("jpeg", (80.0,)),))):
-            received, _, _, box = attack_one(protected, Attack((), _CROP, after), rng, JpegModel())
-            aligned = networks.align(resize(received, size, size))
-            recovered = networks.recover(aligned, torch.tensor([box], device=aligned.device))
+            views = attack_alike(protected, [Attack((), _CROP, after)], rng)
+            aligned = networks.align(resize(views.received, size, size))
+            recovered = networks.recover(aligned, beside(aligned, views.crop_box))
             row.append((f"recovered from {name}", _pixels(recovered)))
         rows.append(row)
     Image.fromarray(contact_sheet(rows, tile_px=256)).save(picture)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from clr_infer.attacks import real, simulate
-from clr_infer.attacks.curriculum import draw_attack, draw_crop
+from clr_infer.attacks.curriculum import draw_alike, draw_attack, draw_crop
 from clr_infer.attacks.simulate import JpegModel
 from clr_infer.attacks.steps import parse_chain
 
@@ -23,7 +23,7 @@ def _pixels(image: torch.Tensor) -> np.ndarray:
 
 def _both(pixels: np.ndarray, text: str) -> tuple[np.ndarray, np.ndarray]:
     chain = parse_chain(text)
-    ours = simulate.apply(_tensor(pixels), chain, np.random.default_rng(3), JpegModel())
+    ours = simulate.apply(_tensor(pixels), [chain], np.random.default_rng(3), JpegModel())
     return real.apply(pixels, chain, np.random.default_rng(3)), _pixels(ours)
 
 
@@ -38,8 +38,8 @@ def _both(pixels: np.ndarray, text: str) -> tuple[np.ndarray, np.ndarray]:
         ("tone=0.05,1.1", 0.02, 1),
         ("resize=0.5", 0.5, 6),  # Pillow rounds to 8 bits between the axes
         ("resize=1.5", 0.5, 6),
-        ("jpeg=80", 0.6, 24),
-        ("jpeg=50@4:4:4", 0.6, 40),
+        ("jpeg=80", 0, 0),
+        ("jpeg=50@4:4:4", 0, 0),
     ],
 )
 def test_simulation_equals_reality(coffee, text, mean_max, largest):
@@ -55,14 +55,64 @@ def test_noise_has_the_strength_it_says(coffee):
         assert abs(image.std() / 255 - 0.04) < 0.002
 
 
-def test_straight_through_has_real_values_and_simulated_gradients(coffee):
-    chain = parse_chain("jpeg=60")
+def test_a_simulated_codec_has_real_values_and_a_gradient(coffee):
     image = _tensor(coffee[:64, :96]).requires_grad_()
     rng = np.random.default_rng(0)
-    mixed = simulate.apply_straight_through(image, chain, rng, JpegModel())
-    assert np.array_equal(_pixels(mixed.detach()), real.libjpeg(coffee[:64, :96], 60))
-    mixed.square().sum().backward()
+    coded = simulate.apply(image, [parse_chain("jpeg=60")], rng, JpegModel())
+    assert np.array_equal(_pixels(coded.detach()), real.libjpeg(coffee[:64, :96], 60))
+    coded.square().sum().backward()
     assert image.grad is not None and float(image.grad.abs().mean()) > 0
+
+
+def test_a_surrogate_comes_close_to_the_codec_and_is_not_it(coffee):
+    rng = np.random.default_rng(0)
+    chains = [parse_chain("jpeg=60")]
+    image = _tensor(coffee[:64, :96])
+    exact, soft = (simulate.apply(image, chains, rng, m) for m in (JpegModel(), JpegModel("soft")))
+    assert 0 < float((exact - soft).abs().mean()) < 3 / 255
+
+
+def test_a_batch_is_attacked_as_its_images_are_alone(coffee, raccoon):
+    """Each image has its own crop, quality and contrast; what sets shapes is the first one's."""
+    images = torch.cat([_tensor(p[:96, :120]) for p in (coffee, raccoon)])
+    texts = (
+        "crop=0.1,0.125,0.7,0.75 jpeg=80@4:2:2 resize=0.8 gaussian=3 tone=0.02,1.1 jpeg=55",
+        "crop=0.3,0.25,0.9,0.875 jpeg=91@4:2:2 resize=0.8 gaussian=3 tone=-0.03,0.9 jpeg=77",
+    )
+    chains = [parse_chain(text) for text in texts]
+    rng = np.random.default_rng(0)
+    together = simulate.apply(images, chains, rng, JpegModel())
+    for image, chain, ours in zip(images, chains, together, strict=True):
+        alone = simulate.apply(image[None], [chain], rng, JpegModel())
+        assert ours.shape == alone[0].shape
+        assert float((ours != alone[0]).float().mean()) < 0.01  # ties in the filters' sums
+
+
+def test_chains_of_different_steps_are_refused(coffee):
+    images = _tensor(coffee[:32, :32]).expand(2, -1, -1, -1)
+    chains = [parse_chain("jpeg=80"), parse_chain("gaussian=3")]
+    with pytest.raises(ValueError, match="same steps"):
+        simulate.apply(images, chains, np.random.default_rng(0), JpegModel())
+
+
+def test_attacks_alike_share_shapes_and_nothing_else():
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for _ in range(60):
+        first, *others = draw_alike(rng, 1.0, 4)
+        assert len(others) == 3
+        for other in others:
+            for a, b in zip(first.before + first.after, other.before + other.after, strict=True):
+                assert (a.name, a.subsampling) == (b.name, b.subsampling)
+                kinds.add((a.name, a.values == b.values))
+            x0, y0, x1, y1 = other.crop.values
+            assert 0 <= x0 < x1 <= 1 + 1e-9 and 0 <= y0 < y1 <= 1 + 1e-9
+            a0, b0, a1, b1 = first.crop.values
+            assert (x1 - x0, y1 - y0) == pytest.approx((a1 - a0, b1 - b0))
+    fixed = {name for name, same in kinds if same}
+    assert {"resize", "gaussian", "median"} <= fixed
+    assert {("noise", False), ("tone", False), ("jpeg", False)} <= kinds
+    assert ("noise", True) not in kinds and ("tone", True) not in kinds
 
 
 def test_libjpeg_is_what_pillow_writes(coffee):
@@ -74,7 +124,7 @@ def test_libjpeg_is_what_pillow_writes(coffee):
 def test_gradients_reach_the_image_through_every_step(coffee):
     text = "crop=0.1,0.1,0.9,0.9 resize=0.8 gaussian=3 median=3 noise=0.01 tone=0.02,1.05 jpeg=75"
     image = _tensor(coffee[:80, :80]).requires_grad_()
-    out = simulate.apply(image, parse_chain(text), np.random.default_rng(0), JpegModel())
+    out = simulate.apply(image, [parse_chain(text)], np.random.default_rng(0), JpegModel())
     out.sum().backward()
     inside = image.grad[..., 12:68, 12:68]
     assert float((inside != 0).float().mean()) > 0.5

@@ -2,11 +2,12 @@ import sys
 
 import numpy as np
 import pytest
-from skimage.metrics import structural_similarity
 
 from clr_infer.errors import InputError, RuntimeUnavailable
 from clr_infer.evaluate import extras, metrics
 from clr_infer.geometry import Box
+
+structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity
 
 SKIMAGE = {
     "gaussian_weights": True,

@@ -39,6 +39,7 @@ def _mosaic(photograph):
     return torch.cat([batch_of(picture(kind, 40, 24, photograph)) for kind in KINDS], dim=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
 def test_every_quality_equals_libjpeg(coffee, triton_device, subsampling):
     qualities = torch.arange(1.0, 101.0)

@@ -10,7 +10,6 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -27,6 +26,8 @@ from clr_infer.serving.distribution import (
 )
 from clr_infer.serving.repository import write_repository
 from clr_infer.weights import Weights
+
+kubernetes_validate = pytest.importorskip("kubernetes_validate")
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm" / "clr-infer"

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
 
 from clr_infer.cli import main
 from clr_infer.errors import OutputError, UsageError
@@ -14,6 +13,8 @@ from clr_infer.serving.profiles import PROFILES
 from clr_infer.serving.repository import repository_texts, write_repository
 from clr_infer.specs import SPECS
 from clr_infer.weights import Weights
+
+model_config_pb2 = pytest.importorskip("tritonclient.grpc").model_config_pb2
 
 COMMITTED = Path(__file__).parents[2] / "triton_repo"
 

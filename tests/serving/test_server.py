@@ -24,6 +24,9 @@ from clr_infer.errors import (
 from clr_infer.samples import SAMPLE
 from clr_infer.serving.stubs import stub_processes
 
+triton = pytest.importorskip("tritonclient.grpc")
+InferenceServerException = pytest.importorskip("tritonclient.utils").InferenceServerException
+
 TRANSPORTS = [("grpc", False), ("grpc", True), ("http", False), ("http", True)]
 
 

@@ -1,6 +1,8 @@
 """A tiny network trains for seconds on real photographs, and its artifacts load."""
 
+import copy
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,16 @@ from PIL import Image
 
 import clr_infer
 from clr_infer.errors import InputError, WeightsError
+from clr_infer.networks import Networks
+from clr_infer.networks.served import load_served
 from clr_infer.train.checkpoint import load_checkpoint
 from clr_infer.train.data import Photos
 from clr_infer.train.fg_jpeg import FgJpegPlan, train_fg_jpeg
 from clr_infer.train.finish import package
+from clr_infer.train.forward import Stage, forward_pass, make_batch
 from clr_infer.train.loop import Plan, Trainer, schedule
 from clr_infer.train.model_card import write_model_card
+from clr_infer.weights import Weights, default_folder
 
 CPU = torch.device("cpu")
 
@@ -48,7 +54,7 @@ def _log(folder: Path) -> list[dict[str, float]]:
 def test_the_loss_falls(plan, photos, tmp_path):
     trainer = Trainer(plan, photos, tmp_path, CPU)
     rng = np.random.default_rng(0)
-    losses = [trainer.train_step(0.0, rng)["loss"] for _ in range(60)]
+    losses = [float(trainer.train_step(0.0, rng)["loss"]) for _ in range(60)]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
@@ -85,6 +91,73 @@ def test_fine_tuning_starts_from_weights_at_full_strength(run_folder, plan, phot
     assert schedule(tuned.plan, 0.0)[0].psnr_db == plan.psnr_db
 
 
+def test_training_starts_from_a_folder_of_weights(photos, tmp_path):
+    """Averaged weights seed the networks and their average; other widths are refused."""
+    facts = Weights().manifest
+    widths = {name: facts[name] for name in ("width", "align_width", "seed")}
+    plan = Plan(minutes=1, size=64, batch=2, **widths)
+    trainer = Trainer(plan, photos, tmp_path / "own", CPU, default_folder())
+    served = load_served(Weights())
+    for networks in (trainer.networks, trainer.average):
+        for name in ("protect", "align", "recover"):
+            ours = getattr(networks, name).state_dict()
+            assert all(torch.equal(ours[k], v) for k, v in served[name].state_dict().items())
+    assert trainer.total_steps == facts["steps"] and trainer.earlier == facts["training"]
+    assert float(trainer.train_step(0.0, np.random.default_rng(0))["out_db"]) > 15
+    with pytest.raises(WeightsError, match="other widths"):
+        Trainer(replace(plan, width=16), photos, tmp_path / "other", CPU, default_folder())
+    with pytest.raises(WeightsError, match="manifest"):
+        Trainer(plan, photos, tmp_path / "none", CPU, tmp_path)
+
+
+@pytest.mark.parametrize("alignment", [0.1, 0.0])
+def test_groups_are_a_matter_of_speed(photos, alignment):
+    """A batch in groups has the shapes, the range of losses and the gradients of one without."""
+    networks = Networks(64, 16, 8)
+    stage = Stage(36.0, 1.0, alignment)
+    for group in (1, 3, 8):
+        networks.zero_grad()
+        rng = np.random.default_rng(1)
+        batch = make_batch(networks, photos, 7, stage, rng, group)
+        assert batch.original.shape == batch.views.received.shape == (7, 3, 64, 64)
+        assert batch.views.crop_box.shape == (7, 4)
+        assert (batch.views.clean is None) == (batch.views.simulated is None) == (not alignment)
+        loss, numbers = forward_pass(networks, photos, 7, stage, rng, group)
+        assert ("align" in numbers) == bool(alignment)
+        assert not any(value.requires_grad for value in numbers.values())
+        loss.backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in networks.parameters())
+
+
+def test_a_gradient_that_overflowed_leaves_the_weights_sound(photos, plan, tmp_path):
+    trainer = Trainer(plan, photos, tmp_path, CPU)
+    first = next(trainer.networks.parameters())
+    handle = first.register_hook(lambda gradient: gradient * float("inf"))
+    trainer.train_step(0.5, np.random.default_rng(0))
+    handle.remove()
+    trainer.train_step(0.5, np.random.default_rng(1))
+    for networks in (trainer.networks, trainer.average):
+        assert all(p.isfinite().all() for p in networks.parameters())
+
+
+def test_the_optimizer_can_be_left_out_of_a_checkpoint(photos, plan, tmp_path):
+    trainer = Trainer(plan, photos, tmp_path, CPU)
+    for seed in range(3):
+        trainer.train_step(0.5, np.random.default_rng(seed))
+    trainer.save()
+    whole = (tmp_path / "checkpoint.pt").stat().st_size
+    again = Trainer(plan, photos, tmp_path, CPU)
+    moments = zip(trainer.optimizer.state.values(), again.optimizer.state.values(), strict=True)
+    for ours, theirs in moments:
+        assert theirs["exp_avg"].dtype == torch.float32
+        assert torch.allclose(ours["exp_avg"], theirs["exp_avg"], rtol=2**-7)
+    trainer.save(with_optimizer=False)
+    assert (tmp_path / "checkpoint.pt").stat().st_size < 0.75 * whole
+    bare = Trainer(plan, photos, tmp_path, CPU)
+    assert bare.step == 3 and not bare.optimizer.state
+    bare.train_step(0.5, np.random.default_rng(0))
+
+
 def test_the_curriculum_goes_from_loud_and_clean_to_quiet_and_attacked(plan):
     start, half, end = (schedule(plan, p)[0] for p in (0.0, 0.25, 1.0))
     assert (start.psnr_db, start.hardness) == (plan.psnr_start_db, 0.0)
@@ -117,6 +190,30 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(WeightsError, match="checkpoint"):
         load_checkpoint(tmp_path / "checkpoint.pt", CPU)
+
+
+@pytest.mark.gpu
+def test_a_step_on_a_gpu_never_waits_and_is_that_on_the_cpu(photos, gpu, tmp_path):
+    """Losses of the same step agree, and the host only queues: whatever waits is an error."""
+    plan = Plan(minutes=1, size=64, batch=6, group=3, width=16, align_width=8)
+    losses = []
+    for device in (CPU, gpu):
+        on_device = copy.copy(photos)
+        on_device.images = [image.to(device) for image in photos.images]
+        trainer = Trainer(plan, on_device, tmp_path / f"{len(losses)}", device)
+        trainer.train_step(0.3, np.random.default_rng(0))  # kernels are compiled
+        trainer.save()
+        trainer = Trainer(plan, on_device, trainer.folder, device)  # a resumed run is no other
+        assert all(state["step"].device == CPU for state in trainer.optimizer.state.values())
+        if device.type == "cuda":
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            found = [trainer.train_step(0.3, np.random.default_rng(seed)) for seed in (1, 2, 3)]
+        finally:
+            if device.type == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
+        losses.append([float(numbers["loss"]) for numbers in found])
+    np.testing.assert_allclose(*losses, rtol=0.05)  # noise differs between devices
 
 
 def test_an_empty_folder_is_refused(tmp_path):

@@ -1,0 +1,146 @@
+"""``clr-infer train-gpu``, rehearsed: pieces of training that go on from each other."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import clr_infer
+from clr_infer.cli import main
+from clr_infer.errors import UsageError
+from clr_infer.networks.served import load_served
+from clr_infer.train import piece as pieces
+from clr_infer.train.checkpoint import load_checkpoint
+from clr_infer.train.data import Photos
+from clr_infer.train.finish import collect
+from clr_infer.weights import Weights
+
+CPU = torch.device("cpu")
+FILES = {
+    "checkpoint.pt",
+    "fg_jpeg.pt",
+    "log.csv",
+    "curves.png",
+    "sheet.png",
+    "weights/clr_infer.safetensors",
+    "weights/manifest.json",
+}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory, raccoon, coffee):
+    folder = tmp_path_factory.mktemp("photos")
+    for index, image in enumerate((raccoon, coffee)):
+        Image.fromarray(image).resize((240, 180)).save(folder / f"{index}.png")
+    return folder
+
+
+def _train(folder, images, *words: str) -> dict:
+    given = ["--images", str(images), "--batch", "2", *words]
+    assert main(["train-gpu", "--rehearse", "-o", str(folder), *given]) == 0
+    return json.loads((folder / "train.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, images):
+    """A folder that the first of several pieces of a schedule left, and its result."""
+    folder = tmp_path_factory.mktemp("piece")
+    return folder, _train(folder, images, "--val", str(images), "--schedule", "0.09")
+
+
+def test_a_piece_starts_from_the_package_and_leaves_small_files(first, capsys):
+    folder, result = first
+    assert result["rehearsal"] and result["goals"][0]["reached"] is None
+    assert set(result["files"]) == FILES and len(FILES) + 1 <= 8  # and train.json
+    assert max(result["files"].values()) < pieces.FILE_BYTES_MAX
+    assert result["images"] == 2 * result["plan"]["steps"] > 0
+    assert result["images_per_s_median"] > 0
+    assert result["held_out_db"]["before"] == pytest.approx(result["held_out_db"]["after"], abs=3)
+    assert result["profile"]["busy_ms_per_step"] > 0 and result["profile"]["ms_per_step"]
+    ours = Weights()
+    state = load_checkpoint(folder / "checkpoint.pt", CPU)
+    assert state["total_steps"] == ours.manifest["steps"] + state["step"]
+    assert state["plan"]["seed"] == ours.manifest["seed"]  # the codes stay what they were
+
+
+def test_the_weights_open_and_say_what_they_are(first, coffee):
+    folder, _ = first
+    session = clr_infer.load("torch", weights=folder / "weights")
+    data = session.weights.manifest["data"]
+    assert data.startswith(Weights().manifest["data"]) and "worth nothing" in data
+    found = session.locate(session.protect(coffee).image)
+    assert found.protected and found.confidence > 0.5
+    theirs, ours = Weights(folder / "weights").manifest, Weights().manifest
+    assert len(theirs["training"]) == len(ours["training"]) + 1
+    assert theirs["calibration"] == ours["calibration"]
+
+
+def test_what_came_back_is_collected_as_any_training_is(first):
+    folder, _ = first
+    networks, manifest = collect(folder / "checkpoint.pt", folder / "fg_jpeg.pt", 128)
+    assert len(manifest["training"]) == len(Weights().manifest["training"]) + 1
+    theirs = load_served(Weights(folder / "weights")).state_dict()
+    del theirs["localize.calibration"]  # which an export makes anew
+    ours = networks.state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_an_unfinished_schedule_goes_on_and_a_finished_one_is_followed_by_a_new(
+    first, images, tmp_path
+):
+    """Also from a folder that it was carried to."""
+    folder, earlier = first
+    carried = tmp_path / "carried"
+    shutil.copytree(folder, carried)
+    os.utime(carried / "checkpoint.pt", (1e9, 1e9))  # the newest is that of the folder
+    out = tmp_path / "out"
+    words = ["--from", str(carried / "checkpoint.pt"), str(folder / "checkpoint.pt")]
+    second = _train(out, images, *words)
+    assert second["plan"]["minutes"] == 0.09 and second["plan"]["seed"] == 2
+    assert second["plan"]["steps"] > earlier["plan"]["steps"]
+    state = load_checkpoint(out / "checkpoint.pt", CPU)
+    assert state["seconds"] >= 0.09 * 60 - 1 and len(state["history"]) == 5
+    third = _train(out, images)
+    assert third["plan"]["minutes"] == 0.05 and not (out / "previous.pt").exists()
+    assert len(load_checkpoint(out / "checkpoint.pt", CPU)["history"]) == 6
+
+
+def test_a_checkpoint_that_is_too_large_leaves_the_moments_behind(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(pieces, "FILE_BYTES_MAX", 2**20)
+    _train(tmp_path, images)
+    assert load_checkpoint(tmp_path / "checkpoint.pt", CPU)["optimizer"] is None
+
+
+def test_what_cannot_be_is_said(images, tmp_path, capsys):
+    words = ["train-gpu", "-o", str(tmp_path)]
+    assert main(words) == 2
+    assert "IMAGES=photos/" in capsys.readouterr().err
+    assert main([*words, "--images", str(tmp_path / "none")]) == 1
+    assert "no folder of photographs" in capsys.readouterr().err
+    assert main([*words, "--images", str(images), "--from", str(tmp_path / "none.pt")]) == 1
+    assert "none.pt: there is no such file" in capsys.readouterr().err
+    for option in (["--size", "100"], ["--minutes", "0"], ["--batch", "-1"]):
+        assert main([*words, "--images", str(images), *option]) == 2
+        assert option[0] in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        assert main([*words, "--images", str(images)]) == 3
+        assert "--rehearse" in capsys.readouterr().err
+    photos, hurry = Photos(images, CPU), pieces.Piece(minutes=0.1)
+    with pytest.raises(UsageError, match="no time to train"):
+        pieces.train_piece(hurry, photos, None, tmp_path, CPU, None, 0.0, print, "pictures")
+    package_folder = str(Weights().folder)
+    assert main(["train-gpu", "--rehearse", "-o", package_folder]) == 2
+    assert not list(tmp_path.glob("*.pt"))
+
+
+def test_held_out_numbers_are_the_same_each_time(first, images):
+    folder, _ = first
+    plan = pieces.Plan(minutes=1, size=64, batch=2, align_width=32, seed=2).fine_tuning()
+    photos = Photos(images, CPU)
+    trainer = pieces.Trainer(plan, photos, folder / "again", CPU, folder / "weights")
+    found = [pieces._held_out_db(trainer.average, photos, plan) for _ in range(2)]
+    assert found[0] == pytest.approx(found[1], abs=1e-5) and np.isfinite(found[0])
