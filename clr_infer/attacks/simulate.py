@@ -4,6 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..errors import InputError
 from ..geometry import Box, box_to_pixels
 from ..kernels import jpeg_simulate, ste_round
 from .real import apply_step as apply_real_step
@@ -51,7 +52,11 @@ def _median(image: torch.Tensor, side: int) -> torch.Tensor:
 def apply_step(
     image: torch.Tensor, step: Step, rng: np.random.Generator, jpeg: JpegModel
 ) -> torch.Tensor:
-    """Apply one step to 1x3xHxW in [0, 1]; the result is on 8-bit levels."""
+    """Apply one step to 1x3xHxW in [0, 1]; the result is on 8-bit levels.
+
+    Raises:
+        InputError: nothing trains on this step.
+    """
     height, width = image.shape[-2:]
     if step.name == "crop":
         x0, y0, x1, y1 = box_to_pixels(Box(*step.values), width, height)
@@ -68,8 +73,10 @@ def apply_step(
         image = (image - 0.5) * step.values[1] + 0.5 + step.values[0]
     elif step.name == "median":
         image = _median(image, int(step.values[0]))
-    else:
+    elif step.name == "gaussian":
         image = _filter(image, int(step.values[0]))
+    else:
+        raise InputError(f"there is no simulation of {step.name!r}: it is there to measure limits")
     return quantise(image)
 
 
