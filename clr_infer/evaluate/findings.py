@@ -12,6 +12,7 @@ __all__ = [
     "arms_table",
     "confidence_table",
     "detection_at",
+    "gain_of",
     "limits_table",
     "reliability_of",
     "threshold_sentence",
@@ -137,7 +138,8 @@ def limits_table(report: dict[str, Any]) -> str:
     return table([*header, "cropped-out PSNR, dB", "true box", "best baseline", "gain"], rows)
 
 
-def _gain(row: dict[str, Any]) -> float:
+def gain_of(row: dict[str, Any]) -> float:
+    """How far a case's recovery lies over its own best baseline, in dB."""
     best: float = max(row[f"{name}_psnr_out"] for name in BASELINES)
     return float(row["predicted_psnr_out"]) - best
 
@@ -145,8 +147,8 @@ def _gain(row: dict[str, Any]) -> float:
 def worst_cases(report: dict[str, Any], count: int = 6) -> list[tuple[str, dict[str, Any]]]:
     """The worst cases of a report by rule: half by IoU, half by gain over the best baseline.
 
-    One case an image in each half, so that one bad image does not fill it; uncropped cases count
-    by IoU only.
+    One case an image in each half, so that one bad image does not fill it, and no case twice;
+    uncropped ones count by IoU only.
 
     Returns:
         Pairs of what it is worst by, ``"IoU"`` or ``"gain"``, and the case's row.
@@ -155,13 +157,13 @@ def worst_cases(report: dict[str, Any], count: int = 6) -> list[tuple[str, dict[
     chosen: list[tuple[str, dict[str, Any]]] = []
     for rule, rows, key in (
         ("IoU", report["cases"], lambda row: row["iou"]),
-        ("gain", cropped, _gain),
+        ("gain", cropped, gain_of),
     ):
         images: set[str] = set()
         for row in sorted(rows, key=key):
             if len(images) == count // 2:
                 break
-            if row["image"] not in images:
+            if row["image"] not in images and row not in [one for _, one in chosen]:
                 images.add(row["image"])
                 chosen.append((rule, row))
     return chosen
@@ -180,7 +182,7 @@ def worst_table(report: dict[str, Any]) -> str:
                 number(row["iou"], 3),
                 number(out, 2),
                 number(row["true_psnr_out"], 2),
-                "–" if out is None else signed(_gain(row)),
+                "–" if out is None else signed(gain_of(row)),
             ]
         )
     header = ["worst by", "confidence", "IoU", "cropped-out PSNR, dB", "true box"]

@@ -21,7 +21,7 @@ from .workers import Opener, run_jobs
 if TYPE_CHECKING:
     from ..session import Session
 
-__all__ = ["check_images", "evaluate", "measure_visibility", "rounded"]
+__all__ = ["check_images", "evaluate", "measure_visibility", "pixels_sha256", "rounded"]
 
 
 def measure_visibility(original: np.ndarray, protected: np.ndarray) -> dict[str, float | None]:
@@ -34,13 +34,18 @@ def measure_visibility(original: np.ndarray, protected: np.ndarray) -> dict[str,
     }
 
 
+def pixels_sha256(image: np.ndarray) -> str:
+    """The sha256 of an image's pixels, whatever its file."""
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
 def _image_facts(index: int, name: str, image: np.ndarray) -> dict[str, Any]:
     return {
         "index": index,
         "name": name,
         "width": image.shape[1],
         "height": image.shape[0],
-        "pixels_sha256": hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest(),
+        "pixels_sha256": pixels_sha256(image),
     }
 
 

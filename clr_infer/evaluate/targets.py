@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .metrics import rates
-from .protocol import kept_range
+from .protocol import CONDITIONS, kept_range
 from .tables import table
 
 __all__ = ["Target", "all_confidences", "targets", "targets_table"]
@@ -100,12 +100,7 @@ def targets(
         limits: the report of the limits set, if there is one.
         detection: the threshold fixed on validation photographs, if there is one.
     """
-    labels = {
-        one["name"]: one["label"]
-        for report in (full, limits)
-        if report
-        for one in report["facts"]["conditions"]
-    }
+    labels = {name: condition.label for name, condition in CONDITIONS.items()}
     protected = full["aggregates"]["protected"]
     yield Target("protected PSNR, mean", 40.0, protected["psnr"]["mean"], 2, unit=" dB")
     yield Target("protected PSNR, worst image", 38.0, protected["psnr"]["min"], 2, unit=" dB")
@@ -116,8 +111,7 @@ def targets(
         yield Target(f"10th percentile: {labels[name]}", _IOU_P10, summary.get("iou_p10"), 4)
     for name, goal in _SMALL_IOUS:
         summary = _summary(limits, name, "below") or {}
-        label = labels.get(name, name)
-        yield Target(f"box IoU, mean: {label}", goal, summary.get("iou_mean"), 4)
+        yield Target(f"box IoU, mean: {labels[name]}", goal, summary.get("iou_mean"), 4)
     for name, goal, gain in _RECOVERY:
         summary = _summary(full, name, "main") or {}
         ours = (summary.get("predicted") or {}).get("psnr_out")
