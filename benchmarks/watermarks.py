@@ -99,17 +99,18 @@ def _received(image: np.ndarray, name: str, index: int, box: Box) -> np.ndarray:
     return real.apply(image, condition.chain(box), np.random.default_rng(index))
 
 
-def _case(bits: Bits, read: Bits | None, iou: float | None, psnr_out: float | None = None) -> dict:
-    right = None if read is None else float((np.asarray(read).astype(int) == bits).mean())
-    return {"bits_right": right, "iou": iou, "psnr_out": psnr_out}
+def _case(bits: Bits, read: Bits | None, iou: float | None) -> dict:
+    """What came back; a library that refused the fragment has no bits and no whole message."""
+    right = None if read is None else float((read.astype(int) == bits).mean())
+    return {"bits_right": right, "whole_message": right == 1.0, "iou": iou, "psnr_out": None}
 
 
-def _safely(read: Callable, received: np.ndarray) -> Bits:
-    """A library that refuses a fragment has read nothing: half of the bits are right by chance."""
+def _safely(read: Callable, received: np.ndarray) -> Bits | None:
+    """``None`` where a library refuses a fragment: too small, most often."""
     try:
         return read(received)
     except (RuntimeError, AssertionError, ValueError, IndexError, cv2.error):
-        return np.full(BITS, -1)
+        return None
 
 
 def measure_image(session: clr_infer.Session, index: int, image: np.ndarray) -> dict:
@@ -146,7 +147,8 @@ def measure_image(session: clr_infer.Session, index: int, image: np.ndarray) -> 
         if recovered.image is not None and truth is not FULL_FRAME:
             whole = resize_pixels(recovered.image, *image.shape[1::-1])
             out = metrics.psnr_outside(image, whole, seen)
-        rows[condition] = _case(bits, None, box_iou(box, truth) if box else 0.0, out)
+        iou = box_iou(box, truth) if box else 0.0
+        rows[condition] = {"bits_right": None, "whole_message": None, "iou": iou, "psnr_out": out}
     found["clr_infer"] = {"psnr": metrics.psnr(image, protected), "cases": rows}
     return found
 
@@ -164,13 +166,11 @@ def summarise(measured: list[dict]) -> list[dict]:
         by_condition = {}
         for condition in CONDITIONS:
             cases = [one["cases"][condition] for one in own]
-            whole = [None if c["bits_right"] is None else c["bits_right"] == 1.0 for c in cases]
-            by_condition[condition] = {
-                "bits_right": _mean([case["bits_right"] for case in cases]),
-                "whole_message": _mean(whole),
-                "iou": _mean([case["iou"] for case in cases]),
-                "psnr_out": _mean([case["psnr_out"] for case in cases]),
-            }
+            keys = ("bits_right", "whole_message", "iou", "psnr_out")
+            by_condition[condition] = {key: _mean([case[key] for case in cases]) for key in keys}
+            by_condition[condition]["refused"] = sum(
+                case["bits_right"] is None and case["whole_message"] is False for case in cases
+            )
         label = NAMES.get(name, name)
         psnr = _mean([one["psnr"] for one in own])
         rows.append({"name": name, "label": label, "psnr": psnr, "by_condition": by_condition})

@@ -16,6 +16,7 @@ __all__ = [
     "limits_table",
     "reliability_of",
     "threshold_sentence",
+    "watermarks_table",
     "worst_cases",
     "worst_table",
 ]
@@ -136,6 +137,34 @@ def limits_table(report: dict[str, Any]) -> str:
         )
     header = ["after the crop", "cases", "recognised", "IoU mean", "10th pct."]
     return table([*header, "cropped-out PSNR, dB", "true box", "best baseline", "gain"], rows)
+
+
+def watermarks_table(result: dict[str, Any]) -> str:
+    """The libraries of ``benchmarks/watermarks.py``: what message came back, and what else."""
+    names = result["conditions"]
+    messages, places = [], []
+    for method in result["methods"]:
+        found = [method["by_condition"][name] for name in names]
+        if found[0]["whole_message"] is not None:
+            cells = [
+                f"{percent(one['bits_right'], 0)} ({percent(one['whole_message'], 0)})"
+                for one in found
+            ]
+            messages.append([method["label"], number(method["psnr"], 2), *cells])
+        if found[0]["iou"] is not None:
+            cells = [number(one["iou"], 3) for one in found]
+            outs = [number(one["psnr_out"], 2) for one in found]
+            places.append([f"{method['label']}: box IoU", *cells])
+            if any(one["psnr_out"] is not None for one in found):
+                places.append([f"{method['label']}: cropped-out PSNR, dB", *outs])
+    first = ["message of 32 bits: right (whole)", "marked PSNR, dB", *names.values()]
+    second = ["what else comes back", *names.values()]
+    refused = sum(m["by_condition"][n]["refused"] for m in result["methods"] for n in names)
+    note = (
+        f"{result['images']} images, one crop each; {refused} fragments were refused by a "
+        "library, most as too small: no message."
+    )
+    return "\n\n".join([table(first, messages), table(second, places), note])
 
 
 def gain_of(row: dict[str, Any]) -> float:
