@@ -6,6 +6,7 @@ from typing import Any
 from .extras import matplotlib_figure
 from .findings import reliability_of
 from .metrics import rates, roc_auc
+from .plots import scale_of_nines, short_of_one
 from .targets import all_confidences
 from .verdicts import calibration_error, roc_curve
 
@@ -101,8 +102,9 @@ def draw_strength(result: dict[str, Any], file: Path) -> None:
     for name, (label, colour, marker) in _CONDITIONS.items():
         style = {"color": colour, "marker": marker, "markersize": 4, "label": label}
         rows = [arm["by_condition"][name] for arm in arms]
-        box.plot(strengths, [row["iou_mean"] for row in rows], **style)
+        box.plot(strengths, [short_of_one(row["iou_mean"]) for row in rows], **style)
         out.plot(strengths, [row["psnr_out"] for row in rows], **style)
+    scale_of_nines(box)
     for axis, title in (
         (seen, "protected image"),
         (box, "IoU of the crop box, mean"),

@@ -7,7 +7,7 @@ from typing import Any
 from ..attacks.steps import parse_chain
 from .extras import matplotlib_figure
 
-__all__ = ["PLOTS", "draw_plots"]
+__all__ = ["PLOTS", "draw_plots", "scale_of_nines", "short_of_one"]
 
 _KEPT_PLOT, _QF_PLOT, _RESIZE_PLOT = "kept_side.png", "quality_factor.png", "resize.png"
 PLOTS = (_KEPT_PLOT, _QF_PLOT, _RESIZE_PLOT)
@@ -27,28 +27,33 @@ def _line(axis: Any, points: Sequence[tuple[float, float | None]], **style: Any)
         axis.plot(*zip(*known, strict=True), markersize=4, **style)
 
 
-def _short_of_one(iou: float) -> float:
+def short_of_one(iou: float) -> float:
+    """An IoU as :func:`scale_of_nines` draws it."""
     return max(1.0 - iou, _IOU_FLOOR)
 
 
-def _draw_iou(axis: Any, points: Points) -> None:
-    """On a scale of nines: what a good box lacks would be invisible on a linear one."""
-    means = [(x, _short_of_one(s["iou_mean"])) for x, s in points]
-    _line(axis, means, label="mean", **_OURS)
-    tenth = {"color": _OURS["color"], "ls": ":", "marker": "v"}
-    lowest = [(x, _short_of_one(s["iou_p10"])) for x, s in points]
-    _line(axis, lowest, label="10th percentile", **tenth)
-    for key, caption, colour in (
-        ("whole_frame_iou", 'constant "whole frame"', "#6b6b6b"),
-        ("mean_box_iou", 'constant "mean box"', "#a65e2e"),
-    ):
-        constant = [(x, _short_of_one(s["constants"][key])) for x, s in points]
-        _line(axis, constant, label=caption, color=colour, ls="--")
+def scale_of_nines(axis: Any) -> None:
+    """Make an axis show what an IoU lacks: on a linear one, good boxes look all the same."""
     axis.set_yscale("log")
     axis.set_ylim(1.2, 0.8 * _IOU_FLOOR)
     ticks = (0.0, 0.5, 0.9, 0.99, 0.999)
     axis.set_yticks([1.0 - tick for tick in ticks], [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
+
+
+def _draw_iou(axis: Any, points: Points) -> None:
+    means = [(x, short_of_one(s["iou_mean"])) for x, s in points]
+    _line(axis, means, label="mean", **_OURS)
+    tenth = {"color": _OURS["color"], "ls": ":", "marker": "v"}
+    lowest = [(x, short_of_one(s["iou_p10"])) for x, s in points]
+    _line(axis, lowest, label="10th percentile", **tenth)
+    for key, caption, colour in (
+        ("whole_frame_iou", 'constant "whole frame"', "#6b6b6b"),
+        ("mean_box_iou", 'constant "mean box"', "#a65e2e"),
+    ):
+        constant = [(x, short_of_one(s["constants"][key])) for x, s in points]
+        _line(axis, constant, label=caption, color=colour, ls="--")
+    scale_of_nines(axis)
 
 
 def _draw_psnr(axis: Any, points: Points) -> None:
