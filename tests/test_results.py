@@ -90,15 +90,26 @@ def test_published_kernel_times_are_measured_and_exact():
     assert ours and all(row["pixels_equal"] == 1.0 for row in ours)
 
 
-def _report():
-    spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
-    report = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(report)
-    return report
+def _script(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_campaign_measures_what_the_pages_are_drawn_from():
+    campaign, report = _script("campaign"), _script("report")
+    from clr_infer.cli.evaluate import SETS
+
+    assert set(campaign.PARTS) == set(SETS) - {"quick"}
+    drawn = {report.KODAK, report.LIMITS, report.STRENGTH, report.ABLATIONS, report.DETECTION}
+    assert set(campaign.PARTS.values()) == drawn | {"fg_jpeg_kodak.json"}
+    assert f"{campaign.GALLERY}.jpg" == report.FAILURES
+    assert drawn | {"watermarks_kodak.json"} == set(WHEN_MEASURED) | {"kodak.json"}
 
 
 def test_tables_are_drawn_from_the_result_files():
-    report = _report()
+    report = _script("report")
     for page in report.PAGES:
         text = page.read_text("utf-8")
         assert report.redraw(text) == text, page.name

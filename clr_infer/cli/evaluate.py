@@ -14,10 +14,10 @@ from .inputs import expand_inputs, load_input
 if TYPE_CHECKING:
     from ..evaluate.workers import Opener
 
-__all__ = ["add_commands"]
+__all__ = ["SETS", "add_commands"]
 
-_SETS = ("quick", "full", "limits", "strength", "ablations", "detection", "fg-jpeg")
-_SETS_HELP = """what is measured: quick and full, the published conditions; limits, those at the
+SETS = ("quick", "full", "limits", "strength", "ablations", "detection", "fg-jpeg")
+_HELP = """what is measured: quick and full, the published conditions; limits, those at the
 edge and beyond; strength, the dial of protect; ablations, parts exchanged; detection, verdicts
 alone on many crops, to fix a threshold; fg-jpeg, FG-JPEG against the real codec (default: quick)"""
 
@@ -29,7 +29,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     evaluate.set_defaults(run=_evaluate)
     evaluate.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders or globs")
     evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    evaluate.add_argument("--set", choices=_SETS, default="quick", help=_SETS_HELP)
+    evaluate.add_argument("--set", choices=SETS, default="quick", help=_HELP)
     evaluate.add_argument("--strength", type=float, metavar="DB", help="PSNR to protect at")
     evaluate.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     evaluate.add_argument("--seed", type=int, default=0, help="of crops and noise (default: 0)")
@@ -76,7 +76,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         return 0
     session = open_session(args, Settings(), networks_only=True)
     shared = {"seed": args.seed, "workers": args.workers, "opener": opener}
-    if args.set in arms.ARM_SETS:
+    if args.set in arms.ARMSETS:
         result = arms.measure_arms(session, images, args.set, **shared)
         text = findings.arms_table(result)
     elif args.set == "detection":

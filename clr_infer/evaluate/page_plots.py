@@ -89,6 +89,7 @@ def draw_strength(result: dict[str, Any], file: Path) -> None:
         RuntimeUnavailable: matplotlib is not installed.
     """
     figure, (seen, box, out) = _figure(3)
+    scale_of_nines(box)
     arms = result["arms"]
     strengths = [arm["psnr_db"] for arm in arms]
     for key, label, colour, marker in (
@@ -104,7 +105,6 @@ def draw_strength(result: dict[str, Any], file: Path) -> None:
         rows = [arm["by_condition"][name] for arm in arms]
         box.plot(strengths, [short_of_one(row["iou_mean"]) for row in rows], **style)
         out.plot(strengths, [row["psnr_out"] for row in rows], **style)
-    scale_of_nines(box)
     for axis, title in (
         (seen, "protected image"),
         (box, "IoU of the crop box, mean"),

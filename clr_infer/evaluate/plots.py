@@ -42,6 +42,7 @@ def scale_of_nines(axis: Any) -> None:
 
 
 def _draw_iou(axis: Any, points: Points) -> None:
+    scale_of_nines(axis)
     means = [(x, short_of_one(s["iou_mean"])) for x, s in points]
     _line(axis, means, label="mean", **_OURS)
     tenth = {"color": _OURS["color"], "ls": ":", "marker": "v"}
@@ -53,7 +54,6 @@ def _draw_iou(axis: Any, points: Points) -> None:
     ):
         constant = [(x, short_of_one(s["constants"][key])) for x, s in points]
         _line(axis, constant, label=caption, color=colour, ls="--")
-    scale_of_nines(axis)
 
 
 def _draw_psnr(axis: Any, points: Points) -> None:
