@@ -3,8 +3,9 @@
     python benchmarks/ablation_training.py --images photos/ --val held_out/ \
         --runs runs/ablation -o benchmarks/results/ablation_alignment.json
 
-The arms differ in one thing each: the feature-alignment loss, or what stands in for JPEG where
-gradients are needed (the exact core with straight-through rounding, or FG-JPEG). They take turns in
+The arms differ in one thing each: the feature-alignment loss; what stands in for JPEG where
+gradients are needed (the exact core with straight-through rounding, or FG-JPEG); a payload at all,
+without which the recover network learns to outpaint. They take turns in
 short slices, so that what else the machine does falls on all of them; each gets the same time, not
 the same number of steps, as a better training would. Scored with true boxes (the localizer is not
 trained) and the real codec on photographs that nobody trained on. Kodak has no place here.
@@ -54,18 +55,22 @@ class FgJpeg(JpegModel):
 
 @dataclass(frozen=True)
 class Arm:
-    """What an arm has: its name, the weight of the alignment loss, FG-JPEG or the plain core."""
+    """What an arm has: the weight of the alignment loss, FG-JPEG or the plain core, a payload."""
 
     name: str
     alignment: float
     fg_jpeg: bool = False
+    payload: bool = True
 
 
 ARMS = (
     Arm("without alignment loss", 0.0),
     Arm("with alignment loss", Plan.alignment),
     Arm("without, gradients of FG-JPEG", 0.0, fg_jpeg=True),
+    Arm("outpainting, no protection", 0.0, payload=False),
 )
+_NO_PAYLOAD_DB = 100.0
+"""Eight bits hold nothing so weak."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,15 @@ class Setting:
 
     def plan(self, arm: Arm, seed: int) -> Plan:
         """The plan of one run."""
+        start_db = Plan.psnr_start_db if arm.payload else _NO_PAYLOAD_DB
         return Plan(
+            psnr_start_db=start_db,
             minutes=self.minutes,
             size=self.size,
             batch=self.batch,
             width=self.width,
             align_width=self.align_width,
-            psnr_db=self.psnr_db,
+            psnr_db=self.psnr_db if arm.payload else _NO_PAYLOAD_DB,
             alignment=arm.alignment,
             seed=seed,
         )
@@ -120,15 +127,18 @@ class TrainedNetworks:
         """Nothing to free."""
 
 
-def score(trainer: Trainer, setting: Setting, images: list[np.ndarray]) -> dict[str, float]:
+def score(
+    arm: Arm, trainer: Trainer, setting: Setting, images: list[np.ndarray]
+) -> dict[str, float]:
     """Mean PSNR of the cropped-out area by condition, the same crops for every arm."""
     session = Session(TrainedNetworks(trainer, setting), Weights(), DEFAULT_SETTINGS)
     found: dict[str, list[float]] = {name: [] for name in CONDITIONS}
     for index, image in enumerate(images):
         size = image.shape[1], image.shape[0]
-        protected = pipeline.protect(session.runtime, [image], setting.psnr_db, session.settings)[
-            0
-        ].image
+        protected = image
+        if arm.payload:
+            strength = setting.psnr_db, session.settings
+            protected = pipeline.protect(session.runtime, [image], *strength)[0].image
         rng = np.random.default_rng([11, index])
         crop = draw_crop(rng, *KEPT)
         x0, y0, x1, y1 = box_px = box_to_pixels(Box(*crop.values), *size)
@@ -168,7 +178,7 @@ def measure(setting: Setting, photos: Photos, val: Photos, folder: Path) -> dict
     for arm in ARMS:
         own = []
         for trainer in (trainer for one, trainer in runs if one == arm):
-            scores = score(trainer, setting, images)
+            scores = score(arm, trainer, setting, images)
             rounded = {name: round(value, 3) for name, value in scores.items()}
             own.append(
                 {"seed": trainer.plan.seed, "steps": trainer.step, "cropped_out_psnr_db": rounded}

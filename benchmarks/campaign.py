@@ -55,6 +55,7 @@ def gallery(kodak: Path, report: Path, weights: Path | None, limit: int | None, 
     sheet: np.ndarray = draw_gallery(
         load(weights=weights), images, json.loads(report.read_text("utf-8"))
     )
+    file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet).save(file, quality=85)
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -48,6 +49,17 @@ def test_arms_train_in_turns_and_are_scored(ablation, photos, tmp_path):
         assert all(5 < value < 40 for value in arm["cropped_out_psnr_db"].values())
         assert set(arm["spread_db"].values()) == {0.0}
     assert len(list(tmp_path.glob("*/checkpoint.pt"))) == len(ablation.ARMS)
+
+
+def test_one_arm_has_no_payload(ablation, photos, tmp_path):
+    (arm,) = [arm for arm in ablation.ARMS if not arm.payload]
+    plan = ablation.Setting(size=32, batch=1, width=8, align_width=8).plan(arm, seed=0)
+    trainer = ablation.Trainer(plan, photos, tmp_path, torch.device("cpu"))
+    image = photos.draw(np.random.default_rng(0), 32)[..., :32, :32]
+    shape, payload = trainer.networks.protect.shape, torch.ones(1, 3, 32, 32)
+    payload[..., ::2] = -1.0
+    carried = shape(payload, image, plan.psnr_db) - shape(0 * payload, image, plan.psnr_db)
+    assert plan.psnr_start_db == plan.psnr_db and 0 < float(carried.abs().max()) < 0.1 / 255
 
 
 def test_fg_jpeg_replaces_the_core_and_lets_gradients_through(ablation, coffee):
