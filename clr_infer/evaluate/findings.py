@@ -161,8 +161,8 @@ def watermarks_table(result: dict[str, Any]) -> str:
     second = ["what else comes back", *names.values()]
     refused = sum(m["by_condition"][n]["refused"] for m in result["methods"] for n in names)
     note = (
-        f"{result['images']} images, one crop each; {refused} fragments were refused by a "
-        "library, most as too small: no message."
+        f"{result['images']} images, one crop each. Fragments that a library refused, as too "
+        f"small, count as no message: {refused}."
     )
     return "\n\n".join([table(first, messages), table(second, places), note])
 

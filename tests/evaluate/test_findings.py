@@ -96,7 +96,7 @@ def test_watermarks_show_what_comes_back_and_what_does_not():
     methods = [("theirs", message), ("ours", place)]
     rows = [{"label": n, "psnr": 40.0, "by_condition": {"clean": one}} for n, one in methods]
     text = findings.watermarks_table({"conditions": names, "methods": rows, "images": 2})
-    assert "| theirs | 40.00 | 50 % (25 %) |" in text and "1 fragments were refused" in text
+    assert "| theirs | 40.00 | 50 % (25 %) |" in text and "no message: 1." in text
     assert "| ours: box IoU | 0.990 |" in text and "| ours: cropped-out PSNR, dB | 21.00 |" in text
 
 
