@@ -1,6 +1,7 @@
 """``evaluate``: measure quality on photographs."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,10 @@ def _opener(args: argparse.Namespace) -> "Opener | None":
         return None
     from ..evaluate.workers import Opener
 
-    return Opener(args.runtime, args.weights, args.threads)
+    threads = args.threads
+    if threads is None and args.workers > 1:  # each would take all cores
+        threads = max(1, (os.cpu_count() or 1) // args.workers)
+    return Opener(args.runtime, args.weights, threads)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -76,7 +80,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         return 0
     session = open_session(args, Settings(), networks_only=True)
     shared = {"seed": args.seed, "workers": args.workers, "opener": opener}
-    if args.set in arms.ARMSETS:
+    if args.set in arms.ARM_SETS:
         result = arms.measure_arms(session, images, args.set, **shared)
         text = findings.arms_table(result)
     elif args.set == "detection":
