@@ -80,6 +80,8 @@ def main() -> None:
         began = time.monotonic()
         if part == GALLERY:
             report = args.results / PARTS["full"]
+            if not report.exists():
+                raise SystemExit(f"there is no {report}: measure the part full first")
             file = args.docs / f"{GALLERY}.jpg"
             gallery(args.kodak, report, args.weights, args.limit, file)
         else:
