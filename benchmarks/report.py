@@ -1,7 +1,8 @@
 """Redraw the tables of the README and of the pages in docs/ from the result files.
 
-    python benchmarks/report.py          # rewrite the pages
-    python benchmarks/report.py --check  # exit with 1 if it would change
+    python benchmarks/report.py             # rewrite the pages
+    python benchmarks/report.py --check     # exit with 1 if it would change
+    python benchmarks/report.py --pictures  # also draw the plots of docs/quality.md again
 
 Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 """
@@ -9,23 +10,92 @@ Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from clr_infer.bench.kernels.tables import cpu_tables, gpu_table
+from clr_infer.evaluate import findings, page_plots, tables
 from clr_infer.evaluate.fg_jpeg import SIMULATORS, fidelity
+from clr_infer.evaluate.plots import draw_plots
 from clr_infer.evaluate.tables import table
+from clr_infer.evaluate.targets import targets_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
+QUALITY_PAGE = ROOT / "docs" / "quality.md"
 EXPORT_PAGE = ROOT / "docs" / "export.md"
 KERNELS_PAGE = ROOT / "docs" / "kernels.md"
 RUNTIMES_PAGE = ROOT / "docs" / "runtimes.md"
 SERVING_PAGE = ROOT / "docs" / "serving.md"
 
 
+KODAK, LIMITS, STRENGTH, ABLATIONS, DETECTION, WATERMARKS = (
+    "kodak.json",
+    "kodak_limits.json",
+    "kodak_strength.json",
+    "kodak_ablations.json",
+    "val_detection.json",
+    "watermarks_kodak.json",
+)
+"""What ``benchmarks/campaign.py`` and ``benchmarks/watermarks.py`` measure."""
+_MISSING = "Not measured with these weights yet; the last section has the command."
+FAILURES = "failures.jpg"
+
+
 def _load(name: str) -> dict:
     return json.loads((RESULTS / name).read_text("utf-8"))
+
+
+def _load_if(name: str) -> dict | None:
+    return _load(name) if (RESULTS / name).exists() else None
+
+
+def _drawn(name: str, draw: Callable[[dict], str]) -> str:
+    result = _load_if(name)
+    return _MISSING if result is None else draw(result)
+
+
+def _of_kodak(draw: Callable[[dict], str]) -> Callable[[], str]:
+    return lambda: draw(_load(KODAK))
+
+
+def _thresholds() -> dict[str, float]:
+    """The confidences that matter: the default, and that fixed on other photographs."""
+    fixed = _load_if(DETECTION)
+    own = {"default": _load(KODAK)["facts"]["threshold"]}
+    return own | ({"fixed on val": fixed["threshold"]["value"]} if fixed else {})
+
+
+def targets() -> str:
+    """The targets beside what was measured."""
+    return targets_table(_load(KODAK), _load_if(LIMITS), _load_if(DETECTION))
+
+
+def recovery() -> str:
+    """Every condition on the same crops: PSNR, then SSIM."""
+    report = _load(KODAK)
+    psnr = tables.recovery_table(report, "psnr", "PSNR dB", 2)
+    return f"{psnr}\n\n{tables.recovery_table(report, 'ssim', 'SSIM', 3)}"
+
+
+def detection() -> str:
+    """The threshold fixed on other photographs, and the verdicts at it."""
+    fixed = _drawn(DETECTION, findings.threshold_sentence)
+    return f"{fixed}\n\n{findings.detection_at(_load(KODAK), _thresholds())}"
+
+
+def strength() -> str:
+    """The strength dial: table and curves."""
+    picture = "![visibility, box and recovery against strength](strength.png)"
+    return _drawn(STRENGTH, lambda one: f"{findings.arms_table(one, False)}\n\n{picture}")
+
+
+def failures() -> str:
+    """The worst cases: table and pictures."""
+    drawn = findings.worst_table(_load(KODAK))
+    picture = f"![the worst cases: original, received, recovered, difference]({FAILURES})"
+    return f"{drawn}\n\n{picture}" if (ROOT / "docs" / FAILURES).exists() else drawn
 
 
 def quality() -> str:
@@ -113,14 +183,14 @@ def latency() -> str:
 def alignment() -> str:
     """The ablation of the feature-alignment loss."""
     result = _load("ablation_alignment.json")
-    rows = [
-        [
-            arm["name"],
-            str(arm["steps"]),
-            *(f"{arm['cropped_out_psnr_db'][c]:.2f}" for c in ("clean", "jpeg80", "jpeg60")),
-        ]
-        for arm in result["arms"]
-    ]
+    rows = []
+    for arm in result["arms"]:
+        cells = []
+        for name in ("clean", "jpeg80", "jpeg60"):
+            spread = arm.get("spread_db", {}).get(name)
+            shown = "" if not spread else f" ({spread:.2f} between seeds)"
+            cells.append(f"{arm['cropped_out_psnr_db'][name]:.2f}{shown}")
+        rows.append([arm["name"], str(arm["steps"]), *cells])
     return table(["trained", "steps", "clean, dB", "JPEG 80, dB", "JPEG 60, dB"], rows)
 
 
@@ -277,6 +347,22 @@ def serving() -> str:
 
 
 TABLES = {
+    "targets": targets,
+    "provenance": _of_kodak(tables.provenance),
+    "protected": _of_kodak(tables.protected_table),
+    "headline": _of_kodak(tables.headline_table),
+    "kept": _of_kodak(tables.kept_table),
+    "location": _of_kodak(tables.location_table),
+    "recovery": recovery,
+    "constants": _of_kodak(tables.constants_table),
+    "detection": detection,
+    "detection_rows": _of_kodak(tables.detection_table),
+    "confidence": _of_kodak(findings.confidence_table),
+    "strength": strength,
+    "ablations": lambda: _drawn(ABLATIONS, findings.arms_table),
+    "limits": lambda: _drawn(LIMITS, findings.limits_table),
+    "failures": failures,
+    "watermarks": lambda: _drawn(WATERMARKS, findings.watermarks_table),
     "quality": quality,
     "fg_jpeg": fg_jpeg,
     "latency": latency,
@@ -288,7 +374,7 @@ TABLES = {
     "serving": serving,
 }
 """Tables by name; a page has those whose markers it has."""
-PAGES = (README, EXPORT_PAGE, KERNELS_PAGE, RUNTIMES_PAGE, SERVING_PAGE)
+PAGES = (README, QUALITY_PAGE, EXPORT_PAGE, KERNELS_PAGE, RUNTIMES_PAGE, SERVING_PAGE)
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 
 
@@ -303,8 +389,20 @@ def redraw(text: str) -> str:
     return _MARKED.sub(drawn, text)
 
 
+def draw_pictures(folder: Path) -> None:
+    """Draw the plots of the quality page from the result files."""
+    report = _load(KODAK)
+    draw_plots(report, folder)
+    page_plots.draw_detection(report, _thresholds(), folder / "detection.png")
+    dial = _load_if(STRENGTH)
+    if dial is not None:
+        page_plots.draw_strength(dial, folder / "strength.png")
+
+
 def main() -> int:
     """Rewrite or check the pages; returns the exit code."""
+    if "--pictures" in sys.argv:
+        draw_pictures(QUALITY_PAGE.parent)
     changed = 0
     for page in PAGES:
         old = page.read_text("utf-8")

@@ -21,22 +21,25 @@ def magnified_residual(original: np.ndarray, protected: np.ndarray, gain: float 
 
 def overlay(
     image: np.ndarray,
-    found_px: tuple[int, int, int, int],
+    found_px: tuple[int, int, int, int] | None,
     true_px: tuple[int, int, int, int] | None = None,
 ) -> np.ndarray:
     """Draw the found box (red) and, if known, the true one (green) on HxWx3 uint8.
 
     What lies outside the found box is reconstructed, and is dimmed a little to say so.
     """
-    x0, y0, x1, y1 = found_px
-    dimmed = (image * 0.72 + 24.0).astype(np.uint8)
-    dimmed[y0:y1, x0:x1] = image[y0:y1, x0:x1]
-    picture = Image.fromarray(dimmed)
+    shown = image
+    if found_px is not None:
+        x0, y0, x1, y1 = found_px
+        shown = (image * 0.72 + 24.0).astype(np.uint8)
+        shown[y0:y1, x0:x1] = image[y0:y1, x0:x1]
+    picture = Image.fromarray(shown)
     draw = ImageDraw.Draw(picture)
     width = max(1, round(max(picture.size) / 250))
     if true_px is not None:
         _frame(draw, true_px, _TRUE, width + 2)
-    _frame(draw, found_px, _FOUND, width)
+    if found_px is not None:
+        _frame(draw, found_px, _FOUND, width)
     return np.asarray(picture)
 
 

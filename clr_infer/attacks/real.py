@@ -42,7 +42,14 @@ def apply_step(image: np.ndarray, step: Step, rng: np.random.Generator) -> np.nd
     if step.name == "tone":
         offset, factor = step.values
         return _to_uint8((image - 127.5) * factor + 127.5 + 255.0 * offset)
+    if step.name == "mirror":
+        return image[:, ::-1]
+    if step.name == "border":
+        width = round(step.values[0] * min(image.shape[:2]))
+        return np.pad(image, ((width, width), (width, width), (0, 0)), constant_values=255)
     picture = Image.fromarray(image)
+    if step.name == "rotate":
+        return np.asarray(picture.rotate(step.values[0], Image.Resampling.BICUBIC))
     if step.name == "resize":
         width, height = (max(1, round(side * step.values[0])) for side in picture.size)
         return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))

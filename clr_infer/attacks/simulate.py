@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..errors import InputError
 from ..geometry import Box, box_to_pixels
 from ..kernels import jpeg_simulate, ste_round
 from ..kernels.options import Rounding
@@ -93,7 +94,11 @@ def _noise(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 def _apply_step(
     image: torch.Tensor, steps: Sequence[Step], rng: np.random.Generator, jpeg: JpegModel
 ) -> torch.Tensor:
-    """Apply one step to each image of a batch; the result is on 8-bit levels."""
+    """Apply one step to each image of a batch; the result is on 8-bit levels.
+
+    Raises:
+        InputError: nothing trains on this step.
+    """
     first, (height, width) = steps[0], image.shape[-2:]
     values = np.array([step.values for step in steps]).T[..., None, None, None]
     if first.name == "crop":
@@ -112,8 +117,10 @@ def _apply_step(
         image = (image - 0.5) * factor + 0.5 + offset
     elif first.name == "median":
         image = _median(image, int(first.values[0]))
-    else:
+    elif first.name == "gaussian":
         image = _filter(image, int(first.values[0]))
+    else:
+        raise InputError(f"there is no simulation of {first.name!r}: it is there to measure limits")
     return quantise(image)
 
 

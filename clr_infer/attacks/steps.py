@@ -20,7 +20,9 @@ class Step:
     Attributes:
         name: ``crop`` (box in fractions of the image), ``resize`` (factor), ``gaussian`` (kernel
             3 or 5), ``median`` (kernel 3 or 5), ``noise`` (sigma in [0, 1] units), ``tone``
-            (brightness offset in [0, 1] units, contrast factor), ``jpeg`` (quality factor).
+            (brightness offset in [0, 1] units, contrast factor), ``jpeg`` (quality factor); and,
+            for measuring limits only, ``rotate`` (degrees, counter-clockwise, corners black),
+            ``border`` (white, its width as a share of the shorter side), ``mirror`` (no parameter).
         values: the parameters, in that order.
         subsampling: chroma subsampling, for ``jpeg``.
     """
@@ -33,7 +35,10 @@ class Step:
 Chain = tuple[Step, ...]
 
 _ARITY = {"crop": 4, "resize": 1, "gaussian": 1, "median": 1, "noise": 1, "tone": 2, "jpeg": 1}
+_ARITY |= {"rotate": 1, "border": 1, "mirror": 0}
 _LIMITS = {
+    "rotate": (-180.0, 180.0),
+    "border": (0.0, 1.0),
     "resize": (0.05, 8.0),
     "noise": (0.0, 1.0),
     "jpeg": (1.0, 100.0),
@@ -51,7 +56,7 @@ def _parse_step(text: str) -> Step:
         raise _fail(text, f"unknown operation, one of {', '.join(_ARITY)}")
     argument, _, subsampling = argument.partition("@")
     try:
-        values = tuple(float(v) for v in argument.split(","))
+        values = tuple(float(v) for v in argument.split(",")) if argument else ()
     except ValueError:
         raise _fail(text, "parameters must be numbers") from None
     if len(values) != _ARITY[name]:
@@ -81,7 +86,7 @@ def describe(chain: Chain) -> str:
     """The words of a chain: the inverse of :func:`parse_chain`."""
     words = []
     for step in chain:
-        word = f"{step.name}={','.join(f'{v:g}' for v in step.values)}"
+        word = f"{step.name}={','.join(f'{v:g}' for v in step.values)}".removesuffix("=")
         if step.name == "jpeg" and step.subsampling != DEFAULT_SUBSAMPLING:
             word += f"@{step.subsampling}"
         words.append(word)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ClrError
-from . import bench, export, images, serve, train_gpu, work
+from . import bench, evaluate, export, images, serve, train_gpu, work
 
 __all__ = ["build_parser", "main"]
 
@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"clr-infer {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     images.add_commands(commands)
+    evaluate.add_commands(commands)
     work.add_commands(commands)
     train_gpu.add_command(commands)
     export.add_commands(commands)

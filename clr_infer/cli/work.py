@@ -1,18 +1,16 @@
-"""``evaluate``, ``train``, ``demo`` and ``env``."""
+"""``train``, ``demo`` and ``env``."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import ClrError, InputError, RuntimeUnavailable, UsageError
 from ..samples import SAMPLE
 from ..settings import Settings
 from ..weights import default_folder
 from .images import add_networks, open_session
-from .inputs import expand_inputs, load_input
+from .inputs import load_input
 
 __all__ = ["add_commands", "package_run"]
 
@@ -27,23 +25,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     demo.add_argument("--steps", help="what happens to it, as for attack (default: crop, JPEG 80)")
     demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_networks(demo)
-
-    text = "measure quality on photographs, with real crops and real codecs"
-    evaluate = commands.add_parser("evaluate", help=text, description=text)
-    evaluate.set_defaults(run=_evaluate)
-    evaluate.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders or globs")
-    evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    evaluate.add_argument(
-        "--set",
-        choices=("quick", "full", "fg-jpeg"),
-        default="quick",
-        help="which conditions; fg-jpeg compares FG-JPEG with the real codec",
-    )
-    evaluate.add_argument("--strength", type=float, metavar="DB", help="PSNR to protect at")
-    evaluate.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    evaluate.add_argument("--seed", type=int, default=0, help="of crops and noise (default: 0)")
-    evaluate.add_argument("--force", action="store_true", help="replace an earlier report")
-    add_networks(evaluate)
 
     text = "train the networks on a folder of photographs, from scratch to exported weights"
     train = commands.add_parser("train", help=text, description=text)
@@ -89,27 +70,6 @@ def _demo(args: argparse.Namespace) -> int:
     else:
         print(describe(demo))
         print(f"written to {args.output}: {', '.join(written)}")
-    return 0
-
-
-def _evaluate(args: argparse.Namespace) -> int:
-    from ..evaluate import check_folder, evaluate, write_report
-    from ..evaluate.fg_jpeg import evaluate_fg_jpeg, write_fg_jpeg
-    from ..evaluate.report import REPORT_MARKDOWN
-    from ..weights import Weights
-
-    check_folder(args.output, force=args.force)
-    images: list[tuple[str, np.ndarray]] = []
-    for word in expand_inputs(args.inputs, recursive=False)[: args.limit]:
-        images.append((Path(word).name, load_input(word, Settings(), None).pixels))
-    if args.set == "fg-jpeg":
-        report = evaluate_fg_jpeg(Weights(args.weights), images)
-        write_fg_jpeg(report, args.output, force=args.force)
-    else:
-        session = open_session(args, Settings(), networks_only=True)
-        measured = evaluate(session, images, args.set, psnr_db=args.strength, seed=args.seed)
-        write_report(measured, args.output, force=args.force)
-    print((args.output / REPORT_MARKDOWN).read_text("utf-8"))
     return 0
 
 

@@ -10,14 +10,15 @@ from .baselines import BASELINES, BLUR_SIGMAS_PX, blur_name
 from .metrics import rates, roc_auc
 from .protocol import kept_range
 
-__all__ = ["aggregate", "summarise"]
+__all__ = ["aggregate", "mean_of", "summarise", "visibility"]
 
 Row = dict[str, Any]
 
 _MEASURES = ("psnr_out", "ssim_out", "psnr", "ssim")
 
 
-def _mean(rows: Sequence[Row], key: str) -> float | None:
+def mean_of(rows: Sequence[Row], key: str) -> float | None:
+    """The mean of a column, missing values left out; ``None`` if nothing is left."""
     values = [row[key] for row in rows if row[key] is not None]
     return round(float(np.mean(values)), 6) if values else None
 
@@ -56,7 +57,7 @@ def _constants(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _best(rows: Sequence[Row], measure: str) -> dict[str, Any] | None:
     """The baseline of the highest mean over these rows."""
-    means = {name: _mean(rows, f"{name}_{measure}") for name in BASELINES}
+    means = {name: mean_of(rows, f"{name}_{measure}") for name in BASELINES}
     known = {name: value for name, value in means.items() if value is not None}
     if not known:
         return None
@@ -69,7 +70,7 @@ def _gain(value: float | None, best: dict[str, Any] | None) -> float | None:
 
 
 def _best_blur_px(rows: Sequence[Row], measure: str) -> int | None:
-    means = {sigma: _mean(rows, f"{blur_name(sigma)}_{measure}") for sigma in BLUR_SIGMAS_PX}
+    means = {sigma: mean_of(rows, f"{blur_name(sigma)}_{measure}") for sigma in BLUR_SIGMAS_PX}
     known = {sigma: value for sigma, value in means.items() if value is not None}
     return max(known, key=known.__getitem__) if known else None
 
@@ -87,7 +88,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any] | None:
     ious = np.array([row["iou"] for row in rows])
     best = {measure: _best(rows, measure) for measure in _MEASURES}
     means = {
-        name: {measure: _mean(rows, f"{name}_{measure}") for measure in _MEASURES}
+        name: {measure: mean_of(rows, f"{name}_{measure}") for measure in _MEASURES}
         for name in ("predicted", "true", *BASELINES)
     }
     return {
@@ -96,7 +97,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any] | None:
         "iou_p10": round(float(np.percentile(ious, 10)), 6),
         "iou_above_09": round(float((ious > 0.9).mean()), 6),
         "corner_px_median": _corner_median_px(rows),
-        "f1_mean": _mean(rows, "f1"),
+        "f1_mean": mean_of(rows, "f1"),
         "predicted": means["predicted"],
         "true": means["true"],
         "baselines": {name: means[name] for name in BASELINES},
@@ -110,12 +111,13 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any] | None:
     }
 
 
-def _visibility(images: Sequence[Row]) -> dict[str, Any]:
+def visibility(images: Sequence[Row]) -> dict[str, Any]:
+    """Mean and least PSNR, SSIM and MS-SSIM of protected images."""
     result: dict[str, Any] = {}
     for key in ("psnr", "ssim", "ms_ssim"):
         values = [row[key] for row in images if row[key] is not None]
         least = min(values) if values else None
-        result[key] = {"mean": _mean(images, key), "min": least}
+        result[key] = {"mean": mean_of(images, key), "min": least}
     return result
 
 
@@ -151,7 +153,7 @@ def aggregate(images: Sequence[Row], cases: Sequence[Row]) -> dict[str, Any]:
             for kept in sorted({row["kept"] for row in rows}, reverse=True)
         }
     return {
-        "protected": _visibility(images),
+        "protected": visibility(images),
         "by_condition": by_condition,
         "by_kept": by_kept,
         "detection": _detection(cases),

@@ -1,19 +1,17 @@
 """How close simulated JPEG comes to libjpeg: FG-JPEG beside the plain roundings of the codec."""
 
 import hashlib
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from ..attacks.real import libjpeg
-from ..errors import OutputError, RuntimeUnavailable
+from ..errors import RuntimeUnavailable
 from ..weights import SAFETENSORS, Weights
 from .metrics import psnr
-from .report import REPORT_JSON, REPORT_MARKDOWN, check_folder, gather_versions
+from .report import gather_versions
 from .tables import table
 
 __all__ = [
@@ -22,7 +20,6 @@ __all__ = [
     "fg_jpeg_digest",
     "fg_jpeg_markdown",
     "fidelity",
-    "write_fg_jpeg",
 ]
 
 SIMULATORS = ("FG-JPEG", "soft rounding", "straight-through")
@@ -131,18 +128,3 @@ def fg_jpeg_markdown(report: dict[str, Any]) -> str:
         for row in report["rows"]
     ]
     return table(header, rows)
-
-
-def write_fg_jpeg(report: dict[str, Any], folder: Path, *, force: bool = False) -> None:
-    """Write ``report.json`` and ``report.md``.
-
-    Raises:
-        OutputError: there is a report already, or the folder cannot be written.
-    """
-    check_folder(folder, force=force)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / REPORT_JSON).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-        (folder / REPORT_MARKDOWN).write_text(fg_jpeg_markdown(report) + "\n", "utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write the report to {folder}: {error}") from error

@@ -1,4 +1,4 @@
-"""Plots of a report: quality against the kept side and against the JPEG quality factor."""
+"""Plots of a report: quality against the kept side, the JPEG quality factor and the scale."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +7,14 @@ from typing import Any
 from ..attacks.steps import parse_chain
 from .extras import matplotlib_figure
 
-__all__ = ["PLOTS", "draw_plots"]
+__all__ = ["PLOTS", "draw_plots", "scale_of_nines", "short_of_one"]
 
-_KEPT_PLOT, _QF_PLOT = "kept_side.png", "quality_factor.png"
-PLOTS = (_KEPT_PLOT, _QF_PLOT)
+_KEPT_PLOT, _QF_PLOT, _RESIZE_PLOT = "kept_side.png", "quality_factor.png", "resize.png"
+PLOTS = (_KEPT_PLOT, _QF_PLOT, _RESIZE_PLOT)
 
 _OURS = {"color": "#0b4f8a", "marker": "o", "lw": 1.4}
 _TRUE = {"color": "#8cc4ec", "lw": 4.5}  # wide and below: the two often coincide
+_IOU_FLOOR = 5e-4
 _COLOURS = {"mean_colour": "#c9a227", "edge": "#a65e2e", "blurred": "#6b6b6b"}
 _CAPTIONS = {"mean_colour": "mean colour", "edge": "edge replication"}
 
@@ -26,17 +27,33 @@ def _line(axis: Any, points: Sequence[tuple[float, float | None]], **style: Any)
         axis.plot(*zip(*known, strict=True), markersize=4, **style)
 
 
+def short_of_one(iou: float) -> float:
+    """An IoU as :func:`scale_of_nines` draws it."""
+    return max(1.0 - iou, _IOU_FLOOR)
+
+
+def scale_of_nines(axis: Any) -> None:
+    """Make an axis show what an IoU lacks: on a linear one, good boxes look all the same."""
+    axis.set_yscale("log")
+    axis.set_ylim(1.2, 0.8 * _IOU_FLOOR)
+    ticks = (0.0, 0.5, 0.9, 0.99, 0.999)
+    axis.set_yticks([1.0 - tick for tick in ticks], [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
+
+
 def _draw_iou(axis: Any, points: Points) -> None:
-    _line(axis, [(x, s["iou_mean"]) for x, s in points], label="mean", **_OURS)
+    scale_of_nines(axis)
+    means = [(x, short_of_one(s["iou_mean"])) for x, s in points]
+    _line(axis, means, label="mean", **_OURS)
     tenth = {"color": _OURS["color"], "ls": ":", "marker": "v"}
-    _line(axis, [(x, s["iou_p10"]) for x, s in points], label="10th percentile", **tenth)
+    lowest = [(x, short_of_one(s["iou_p10"])) for x, s in points]
+    _line(axis, lowest, label="10th percentile", **tenth)
     for key, caption, colour in (
         ("whole_frame_iou", 'constant "whole frame"', "#6b6b6b"),
         ("mean_box_iou", 'constant "mean box"', "#a65e2e"),
     ):
-        constant = [(x, s["constants"][key]) for x, s in points]
+        constant = [(x, short_of_one(s["constants"][key])) for x, s in points]
         _line(axis, constant, label=caption, color=colour, ls="--")
-    axis.set_ylim(-0.02, 1.02)
 
 
 def _draw_psnr(axis: Any, points: Points) -> None:
@@ -103,6 +120,21 @@ def _qf_columns(report: dict[str, Any]) -> list[tuple[str, Points]]:
     ]
 
 
+def _resize_columns(report: dict[str, Any]) -> list[tuple[str, Points]]:
+    """The conditions that are one resize after the crop, and the crop alone as a factor of 1."""
+    found = report["aggregates"]["by_condition"]
+    points = []
+    for one in report["facts"]["conditions"]:
+        steps, summary = parse_chain(one["after_crop"]), found[one["name"]]["paired"]
+        plain = not one["before_crop"] and summary is not None
+        if plain and not steps:
+            points.append((1.0, summary))
+        elif plain and len(steps) == 1 and steps[0].name == "resize":
+            points.append((steps[0].values[0], summary))
+    points.sort(key=lambda point: point[0])
+    return [("resized after the crop", points)] if len(points) > 1 else []
+
+
 def draw_plots(report: dict[str, Any], folder: Path) -> list[str]:
     """Draw the plots for which a report has at least two points.
 
@@ -120,6 +152,7 @@ def draw_plots(report: dict[str, Any], folder: Path) -> list[str]:
     for name, columns, x_label in (
         (_KEPT_PLOT, _kept_columns(report), "kept side"),
         (_QF_PLOT, _qf_columns(report), "JPEG quality factor"),
+        (_RESIZE_PLOT, _resize_columns(report), "factor"),
     ):
         if columns:
             _draw(columns, x_label, folder / name)

@@ -18,6 +18,7 @@ __all__ = [
     "CONDITIONS",
     "FULL",
     "KEPT",
+    "LIMITS",
     "MAIN_KEPT",
     "QUICK",
     "SETS",
@@ -61,6 +62,7 @@ class Condition:
         after: the steps after the crop.
         before: the steps before the crop, on the whole image.
         swept: measured at every kept side; others at one kept side an image, to bound the time.
+        kept: kept sides of its own, whatever those of the set; empty for none.
     """
 
     name: str
@@ -68,13 +70,14 @@ class Condition:
     after: Chain
     before: Chain = ()
     swept: bool = False
+    kept: tuple[float, ...] = ()
 
     def chain(self, box: Box) -> Chain:
         """The whole chain around a crop."""
         return (*self.before, Step("crop", tuple(box)), *self.after)
 
 
-def _conditions() -> Iterable[Condition]:
+def _full_conditions() -> Iterable[Condition]:
     yield Condition("clean", "crop only", (), swept=True)
     for subsampling in ("4:2:0", "4:4:4"):
         for qf in (95, 90, 80, 70, 60, 50):
@@ -102,7 +105,38 @@ def _conditions() -> Iterable[Condition]:
     yield Condition("tone", "brightness +0.05, contrast x1.1", tone)
 
 
-CONDITIONS = {condition.name: condition for condition in _conditions()}
+def _limit_conditions() -> Iterable[Condition]:
+    """What lies at the edge of what the method does, or beyond it."""
+    yield Condition("jpeg50-half", "JPEG 50, kept 0.5", parse_chain("jpeg=50"), kept=(0.5,))
+    yield Condition("clean-half", "crop only, kept 0.5", (), kept=(0.5,))
+    yield Condition("clean-third", "crop only, kept 0.35", (), kept=(0.35,))
+    for title, words in (
+        ("JPEG 70, then crop, JPEG 70", "jpeg=70 | jpeg=70"),
+        ("JPEG 30", "jpeg=30"),
+        ("JPEG 20", "jpeg=20"),
+        ("resize x0.5, JPEG 60", "resize=0.5 jpeg=60"),
+        ("resize x0.35, JPEG 80", "resize=0.35 jpeg=80"),
+        ("Gaussian blur 5, three times", "gaussian=5 gaussian=5 gaussian=5"),
+        ("median 5, JPEG 80", "median=5 jpeg=80"),
+        ("noise, sigma 0.08", "noise=0.08"),
+        ("washed: x0.5, x2, blur 3, JPEG 50", "resize=0.5 resize=2 gaussian=3 jpeg=50"),
+        ("rotated by 0.5 degrees", "rotate=0.5"),
+        ("rotated by 1 degree", "rotate=1"),
+        ("rotated by 2 degrees", "rotate=2"),
+        ("rotated by 5 degrees", "rotate=5"),
+        ("mirrored", "mirror"),
+        ("white border of 2 %", "border=0.02"),
+        ("white border of 10 %", "border=0.1"),
+        ("screenshot: border, x0.75, JPEG 80", "border=0.05 resize=0.75 jpeg=80"),
+    ):
+        before, _, after = words.rpartition(" | ")
+        name = words.replace(" | ", " crop ")
+        yield Condition(name, title, parse_chain(after), parse_chain(before))
+
+
+_FULL = {one.name: one for one in _full_conditions()}
+_LIMITS = {one.name: one for one in _limit_conditions()}
+CONDITIONS = _FULL | _LIMITS
 
 
 @dataclass(frozen=True)
@@ -117,8 +151,9 @@ class EvaluationSet:
 QUICK = EvaluationSet(
     "quick", tuple(CONDITIONS[name] for name in ("clean", "jpeg80", "jpeg60")), MAIN_KEPT
 )
-FULL = EvaluationSet("full", tuple(CONDITIONS.values()), KEPT)
-SETS = {chosen.name: chosen for chosen in (QUICK, FULL)}
+FULL = EvaluationSet("full", tuple(_FULL.values()), KEPT)
+LIMITS = EvaluationSet("limits", tuple(_LIMITS.values()), MAIN_KEPT)
+SETS = {chosen.name: chosen for chosen in (QUICK, FULL, LIMITS)}
 
 
 def pick_set(chosen: EvaluationSet | str) -> EvaluationSet:
@@ -175,6 +210,8 @@ def paired_kept(index: int, kept: Sequence[float]) -> float:
 
 def kept_of_case(condition: Condition, index: int, kept: Sequence[float]) -> tuple[float, ...]:
     """The kept sides at which a condition is measured on image ``index``."""
+    if condition.kept:
+        return condition.kept
     return tuple(kept) if condition.swept else (paired_kept(index, kept),)
 
 

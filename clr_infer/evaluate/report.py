@@ -36,6 +36,8 @@ __all__ = [
     "check_folder",
     "gather_facts",
     "gather_versions",
+    "json_text",
+    "write_result",
     "write_report",
 ]
 
@@ -110,6 +112,7 @@ def gather_facts(
                 "before_crop": describe(one.before),
                 "after_crop": describe(one.after),
                 "swept": one.swept,
+                "kept": list(one.kept),
             }
             for one in conditions
         ],
@@ -124,8 +127,8 @@ def gather_facts(
     }
 
 
-def _json_text(report: dict[str, Any]) -> str:
-    """JSON with one row a line, so that two reports can be compared line by line."""
+def json_text(report: dict[str, Any]) -> str:
+    """Any result as JSON with one row a line, so that two reports can be compared line by line."""
     parts = []
     for key, value in report.items():
         if isinstance(value, list):
@@ -191,7 +194,7 @@ def write_report(report: Report, folder: Path | str, *, force: bool = False) -> 
         target.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".report-", dir=target))
         plots = draw_plots(content, made)
-        (made / REPORT_JSON).write_text(_json_text(content), "utf-8")
+        (made / REPORT_JSON).write_text(json_text(content), "utf-8")
         (made / _CSV).write_text(_csv_text(report.cases), "utf-8")
         (made / REPORT_MARKDOWN).write_text(markdown(content, plots), "utf-8")
         written = [name for name in _FILES if (made / name).exists()]
@@ -205,3 +208,24 @@ def write_report(report: Report, folder: Path | str, *, force: bool = False) -> 
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
     return [target / name for name in written]
+
+
+def write_result(result: dict[str, Any], text: str, folder: Path, *, force: bool = False) -> None:
+    """Write a result that is no :class:`Report`: ``report.json`` and ``report.md``.
+
+    Args:
+        result: plain values.
+        text: Markdown.
+        folder: made if it does not exist.
+        force: replace an earlier report.
+
+    Raises:
+        OutputError: there is a report already, or the folder cannot be written.
+    """
+    check_folder(folder, force=force)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / REPORT_JSON).write_text(json_text(result), "utf-8")
+        (folder / REPORT_MARKDOWN).write_text(text + "\n", "utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the report to {folder}: {error}") from error

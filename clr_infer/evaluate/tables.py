@@ -3,9 +3,24 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["headline_table", "markdown", "protected_table", "table"]
+__all__ = [
+    "NOTES",
+    "constants_table",
+    "detection_table",
+    "headline_table",
+    "kept_table",
+    "location_table",
+    "markdown",
+    "number",
+    "percent",
+    "protected_table",
+    "provenance",
+    "recovery_table",
+    "signed",
+    "table",
+]
 
-_NOTES = """\
+NOTES = """\
 How to read this: every case compares with the original from before the protection, at its size.
 *Predicted box* is the whole method; *true box* gives its recover network the right place. A
 fragment that was not recognised counts with IoU 0 and as a frame of its mean colour. The
@@ -16,16 +31,21 @@ predicted canvas is one pixel off, that alone resamples the received pixels too.
 cases; PSNR is over RGB, SSIM over luma."""
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """A number for a table; a dash for what is missing."""
+    """A number for a table; a dash for what is missing."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _signed(value: float | None) -> str:
+def signed(value: float | None) -> str:
+    """A difference in dB, with its sign."""
+    """A difference in dB, with its sign."""
     return "–" if value is None else f"{value:+.2f}"
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100.0 * value:.1f} %"
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as per cent."""
+    return "–" if value is None else f"{100.0 * value:.{digits}f} %"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -54,9 +74,9 @@ def protected_table(report: dict[str, Any]) -> str:
     rows = [
         [
             which,
-            _number(found["psnr"][which], 2),
-            _number(found["ssim"][which], 4),
-            _number(found["ms_ssim"][which], 4),
+            number(found["psnr"][which], 2),
+            number(found["ssim"][which], 4),
+            number(found["ms_ssim"][which], 4),
         ]
         for which in ("mean", "min")
     ]
@@ -80,15 +100,15 @@ _SUMMARY_HEADER = (
 def _summary_cells(summary: dict[str, Any]) -> list[str]:
     return [
         str(summary["cases"]),
-        _number(summary["iou_mean"], 3),
-        _number(summary["iou_p10"], 3),
-        _percent(summary["iou_above_09"]),
-        _number(summary["predicted"]["psnr_out"], 2),
-        _number(summary["true"]["psnr_out"], 2),
-        _number(_best_value(summary, "psnr_out"), 2),
-        _signed(summary["gain"]["psnr_out"]),
-        _number(summary["predicted"]["psnr"], 2),
-        _number(summary["predicted"]["ssim"], 3),
+        number(summary["iou_mean"], 3),
+        number(summary["iou_p10"], 3),
+        percent(summary["iou_above_09"]),
+        number(summary["predicted"]["psnr_out"], 2),
+        number(summary["true"]["psnr_out"], 2),
+        number(_best_value(summary, "psnr_out"), 2),
+        signed(summary["gain"]["psnr_out"]),
+        number(summary["predicted"]["psnr"], 2),
+        number(summary["predicted"]["ssim"], 3),
     ]
 
 
@@ -105,7 +125,9 @@ def headline_table(report: dict[str, Any]) -> str:
     return table(["kept side 0.6 to 1 unless said", *_SUMMARY_HEADER], rows)
 
 
-def _kept_table(report: dict[str, Any]) -> str:
+def kept_table(report: dict[str, Any]) -> str:
+    """The swept conditions at every kept side."""
+    """The swept conditions at every kept side."""
     found, labels = report["aggregates"]["by_kept"], _labels(report)
     rows = [
         [f"{labels[name]}, {kept}", *_summary_cells(summary)]
@@ -120,17 +142,19 @@ def _paired(report: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
     return [(labels[name], found[name]["paired"]) for name in labels if found[name]["paired"]]
 
 
-def _location_table(report: dict[str, Any]) -> str:
+def location_table(report: dict[str, Any]) -> str:
+    """How well every condition is located, on the same crops."""
+    """How well every condition is located, on the same crops."""
     rows = [
         [
             label,
             str(one["cases"]),
-            _percent(one["detection"]["tpr"]),
-            _number(one["iou_mean"], 3),
-            _number(one["iou_p10"], 3),
-            _percent(one["iou_above_09"]),
-            _number(one["f1_mean"], 3),
-            _number(one["corner_px_median"], 1),
+            percent(one["detection"]["tpr"]),
+            number(one["iou_mean"], 3),
+            number(one["iou_p10"], 3),
+            percent(one["iou_above_09"]),
+            number(one["f1_mean"], 3),
+            number(one["corner_px_median"], 1),
         ]
         for label, one in _paired(report)
     ]
@@ -138,7 +162,9 @@ def _location_table(report: dict[str, Any]) -> str:
     return table([*header, "cropped-out F1", "corner error px, median"], rows)
 
 
-def _recovery_table(report: dict[str, Any], measure: str, title: str, digits: int) -> str:
+def recovery_table(report: dict[str, Any], measure: str, title: str, digits: int) -> str:
+    """How well every condition is recovered, beside the baselines, on the same crops."""
+    """How well every condition is recovered, beside the baselines, on the same crops."""
     rows = []
     for label, one in _paired(report):
         blur, means = one["blur_sigma_px"][f"{measure}_out"], one["baselines"]
@@ -152,13 +178,15 @@ def _recovery_table(report: dict[str, Any], measure: str, title: str, digits: in
             _best_value(one, f"{measure}_out"),
         )
         whole = (one["predicted"][measure], one["true"][measure], _best_value(one, measure))
-        rows.append([label, *(_number(value, digits) for value in (*outside, *whole))])
+        rows.append([label, *(number(value, digits) for value in (*outside, *whole))])
     header = [f"cropped-out {title}", "predicted box", "true box", "mean colour", "edge", "blurred"]
     whole_header = ["whole frame, predicted box", "true box", "best baseline"]
     return table([*header, "best baseline", *whole_header], rows)
 
 
-def _detection_table(report: dict[str, Any]) -> str:
+def detection_table(report: dict[str, Any]) -> str:
+    """Rates of the verdicts in every condition."""
+    """Rates of the verdicts in every condition."""
     found, labels = report["aggregates"]["by_condition"], _labels(report)
     groups = [(labels[name], found[name]["main"] or found[name]["paired"]) for name in labels]
     named = [(label, one["detection"]) for label, one in groups if one]
@@ -167,23 +195,25 @@ def _detection_table(report: dict[str, Any]) -> str:
         [
             label,
             str(one["cases"]),
-            _percent(one["tpr"]),
-            _percent(one["fpr"]),
-            _number(one["auc"], 4),
+            percent(one["tpr"]),
+            percent(one["fpr"]),
+            number(one["auc"], 4),
         ]
         for label, one in every
     ]
     return table(["detection", "cases of each kind", "TPR", "FPR", "AUC"], rows)
 
 
-def _constants_table(report: dict[str, Any]) -> str:
+def constants_table(report: dict[str, Any]) -> str:
+    """The IoU of answers that look at no image, beside the method's."""
+    """The IoU of answers that look at no image, beside the method's."""
     found, labels = report["aggregates"]["by_condition"], _labels(report)
     rows = [
         [
             f"{labels[name]}, {which}",
-            _number(found[name][which]["iou_mean"], 3),
-            _number(found[name][which]["constants"]["whole_frame_iou"], 3),
-            _number(found[name][which]["constants"]["mean_box_iou"], 3),
+            number(found[name][which]["iou_mean"], 3),
+            number(found[name][which]["constants"]["whole_frame_iou"], 3),
+            number(found[name][which]["constants"]["mean_box_iou"], 3),
         ]
         for name in _swept(report)
         for which in ("main", "below", "control")
@@ -194,13 +224,15 @@ def _constants_table(report: dict[str, Any]) -> str:
 
 def _timings_table(report: dict[str, Any]) -> str:
     rows = [
-        [name, str(one["count"]), _number(one["median_ms"], 1), _number(one["p95_ms"], 1)]
+        [name, str(one["count"]), number(one["median_ms"], 1), number(one["p95_ms"], 1)]
         for name, one in report["aggregates"]["timings"].items()
     ]
     return table(["one image at a time", "runs", "p50 ms", "p95 ms"], rows)
 
 
-def _provenance(report: dict[str, Any]) -> str:
+def provenance(report: dict[str, Any]) -> str:
+    """What was measured with what, in one sentence."""
+    """What was measured with what, in one sentence."""
     facts = report["facts"]
     weights, machine = facts["weights"], facts["machine"]
     sizes = sorted({f"{one['width']}x{one['height']}" for one in report["images"]})
@@ -237,25 +269,25 @@ def markdown(report: dict[str, Any], plots: Sequence[str] = ()) -> str:
     )
     sections = [
         "# Evaluation",
-        _provenance(report),
+        provenance(report),
         "## Protected images",
         protected_table(report),
         "## Location and recovery",
         headline_table(report),
-        _NOTES,
+        NOTES,
         "## By kept side",
-        _kept_table(report),
+        kept_table(report),
         "## Robustness",
         paired,
-        _location_table(report),
-        _recovery_table(report, "psnr", "PSNR dB", 2),
-        _recovery_table(report, "ssim", "SSIM", 3),
+        location_table(report),
+        recovery_table(report, "psnr", "PSNR dB", 2),
+        recovery_table(report, "ssim", "SSIM", 3),
         "## Detection",
         detection,
-        _detection_table(report),
+        detection_table(report),
         "## Constant answers",
         constants,
-        _constants_table(report),
+        constants_table(report),
         "## Timings",
         _timings_table(report),
         *(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})" for name in plots),

@@ -11,6 +11,7 @@ from clr_infer.attacks import real, simulate
 from clr_infer.attacks.curriculum import draw_alike, draw_attack, draw_crop
 from clr_infer.attacks.simulate import JpegModel
 from clr_infer.attacks.steps import parse_chain
+from clr_infer.errors import InputError
 
 
 def _tensor(pixels: np.ndarray) -> torch.Tensor:
@@ -149,3 +150,19 @@ def test_crops_keep_what_they_should():
         x0, y0, x1, y1 = draw_crop(rng, 0.5).values
         assert 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1
         assert x1 - x0 >= 0.5 and y1 - y0 >= 0.5
+
+
+def test_steps_that_measure_limits_are_real_only(coffee):
+    pixels = coffee[:40, :60]
+
+    def after(text):
+        return real.apply(pixels, parse_chain(text), np.random.default_rng(0))
+
+    np.testing.assert_array_equal(after("mirror"), pixels[:, ::-1])
+    framed = after("border=0.1")
+    assert framed.shape == (48, 68, 3) and (framed[:4] == 255).all()
+    np.testing.assert_array_equal(framed[4:-4, 4:-4], pixels)
+    turned = after("rotate=90")
+    np.testing.assert_array_equal(turned[15:25, 25:35], np.rot90(pixels[:, 10:50])[15:25, 15:25])
+    with pytest.raises(InputError, match="mirror"):
+        _both(pixels, "mirror")

@@ -11,6 +11,7 @@ def test_a_chain_reads_and_writes_the_same_words():
     assert describe(chain) == text
     assert describe(parse_chain("jpeg=80@4:4:4")) == "jpeg=80@4:4:4"
     assert parse_chain("") == ()
+    assert describe(parse_chain("rotate=-2 border=0.1 mirror")) == "rotate=-2 border=0.1 mirror"
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ def test_a_chain_reads_and_writes_the_same_words():
         "noise=-1",
         "tone=0.1",
         "noise=nan",
+        "mirror=1",
+        "rotate=200",
     ],
 )
 def test_bad_words_are_named(text):

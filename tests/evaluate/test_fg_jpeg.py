@@ -7,8 +7,8 @@ from clr_infer.evaluate.fg_jpeg import (
     SIMULATORS,
     evaluate_fg_jpeg,
     fg_jpeg_markdown,
-    write_fg_jpeg,
 )
+from clr_infer.evaluate.report import write_result
 from clr_infer.weights import Weights
 
 
@@ -40,8 +40,8 @@ def test_the_qf_predictor_reads_the_quality_off_real_files(report):
 
 
 def test_the_report_is_written_once(report, tmp_path):
-    write_fg_jpeg(report, tmp_path / "out")
+    write_result(report, fg_jpeg_markdown(report), tmp_path / "out")
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
     assert all(name in fg_jpeg_markdown(report) for name in SIMULATORS)
     with pytest.raises(OutputError):
-        write_fg_jpeg(report, tmp_path / "out")
+        write_result(report, fg_jpeg_markdown(report), tmp_path / "out")

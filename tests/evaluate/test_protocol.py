@@ -7,7 +7,15 @@ from clr_infer.attacks.real import apply
 from clr_infer.attacks.steps import describe, parse_chain
 from clr_infer.errors import InputError, UsageError
 from clr_infer.evaluate import protocol
-from clr_infer.evaluate.protocol import CONDITIONS, FULL, KEPT, MAIN_KEPT, QUICK, draw_crop
+from clr_infer.evaluate.protocol import (
+    CONDITIONS,
+    FULL,
+    KEPT,
+    LIMITS,
+    MAIN_KEPT,
+    QUICK,
+    draw_crop,
+)
 
 SIZE = (768, 512)
 
@@ -76,7 +84,7 @@ def test_kept_sides_rotate_through_the_main_range():
 def test_published_conditions():
     assert list(CONDITIONS)[0] == "clean" and CONDITIONS["clean"].after == ()
     assert {name for name, one in CONDITIONS.items() if one.swept} == {"clean", "jpeg80", "jpeg60"}
-    assert len({one.label for one in CONDITIONS.values()}) == len(CONDITIONS) == 26
+    assert len({one.label for one in CONDITIONS.values()}) == len(CONDITIONS) == 46
     for one in CONDITIONS.values():
         assert parse_chain(describe(one.after)) == one.after
     web = CONDITIONS["jpeg90-crop-jpeg80"].chain(draw_crop(0, 0, 0.5, *SIZE).box)
@@ -89,6 +97,15 @@ def test_sets():
     assert QUICK.kept == MAIN_KEPT == (0.95, 0.89, 0.84, 0.77, 0.71, 0.63)
     assert FULL.kept == KEPT and len(FULL.conditions) == 26
     assert len(protocol.plan_image(FULL.conditions, KEPT, 0, 0, SIZE)) == 3 * 8 + 23
+    assert not {one.name for one in FULL.conditions} & {one.name for one in LIMITS.conditions}
+
+
+def test_conditions_with_kept_sides_of_their_own_are_measured_at_these():
+    plan = protocol.plan_image(LIMITS.conditions, LIMITS.kept, 0, 4, SIZE)
+    own = {condition.name: crop.kept for condition, crop in plan if condition.kept}
+    assert own == {"jpeg50-half": 0.5, "clean-half": 0.5, "clean-third": 0.35}
+    assert {crop.kept for condition, crop in plan if not condition.kept} == {KEPT[5]}
+    assert len(plan) == len(LIMITS.conditions) == 20
 
 
 def test_noise_differs_between_cases_but_not_between_runs():

@@ -1,0 +1,96 @@
+"""The quality campaign: measure everything that docs/quality.md is drawn from.
+
+    python benchmarks/campaign.py --kodak kodak/ --val held_out/ --workers 2
+    python benchmarks/report.py --pictures
+
+Runs ``clr-infer evaluate`` for each part and puts its result into ``benchmarks/results``, then lays
+out the gallery of failures. Kodak is for reporting: nothing may be chosen on it. The threshold of
+detection is fixed on the other folder, photographs that nobody trained on.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from clr_infer.cli import main as clr_infer
+from clr_infer.cli.inputs import expand_inputs, load_input
+from clr_infer.evaluate.gallery import draw_gallery
+from clr_infer.session import load
+from clr_infer.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+PARTS = {
+    "full": "kodak.json",
+    "limits": "kodak_limits.json",
+    "strength": "kodak_strength.json",
+    "ablations": "kodak_ablations.json",
+    "detection": "val_detection.json",
+    "fg-jpeg": "fg_jpeg_kodak.json",
+}
+"""Sets of ``clr-infer evaluate`` and their results."""
+GALLERY = "failures"
+_WITHOUT_WORKERS = {"fg-jpeg"}
+
+
+def evaluate(part: str, photos: Path, options: list[str], output: Path) -> None:
+    """Measure one part and move its ``report.json``."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["evaluate", str(photos), "-o", f"{folder}/report", "--set", part, *options]
+        if clr_infer(words):
+            raise SystemExit(f"{part} could not be measured")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(f"{folder}/report/report.json", output)
+
+
+def gallery(kodak: Path, report: Path, weights: Path | None, limit: int | None, file: Path) -> None:
+    """Lay out the worst cases of a report."""
+    words = expand_inputs([str(kodak)], recursive=False)[:limit]
+    images = [(Path(word).name, load_input(word, Settings(), None).pixels) for word in words]
+    sheet: np.ndarray = draw_gallery(
+        load(weights=weights), images, json.loads(report.read_text("utf-8"))
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(file, quality=85)
+
+
+def main() -> None:
+    """Measure the parts asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kodak", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--val", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--only", nargs="+", choices=(*PARTS, GALLERY), help="default: all")
+    parser.add_argument("--workers", type=int, default=1, metavar="N")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each worker")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
+    parser.add_argument("--limit", type=int, metavar="N", help="rehearse on the first N images")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="for the gallery")
+    args = parser.parse_args()
+    shared: list[str] = []
+    for name in ("weights", "limit"):
+        if getattr(args, name) is not None:
+            shared += [f"--{name}", str(getattr(args, name))]
+    for part in args.only or [*PARTS, GALLERY]:
+        began = time.monotonic()
+        if part == GALLERY:
+            report = args.results / PARTS["full"]
+            if not report.exists():
+                raise SystemExit(f"there is no {report}: measure the part full first")
+            file = args.docs / f"{GALLERY}.jpg"
+            gallery(args.kodak, report, args.weights, args.limit, file)
+        else:
+            several = ["--workers", str(args.workers), "--threads", str(args.threads)]
+            options = shared + ([] if part in _WITHOUT_WORKERS else several)
+            photos = args.val if part == "detection" else args.kodak
+            evaluate(part, photos, options, args.results / PARTS[part])
+        print(f"{part}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

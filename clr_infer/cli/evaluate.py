@@ -1,0 +1,96 @@
+"""``evaluate``: measure quality on photographs."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UsageError
+from ..settings import Settings
+from .images import add_networks, open_session
+from .inputs import expand_inputs, load_input
+
+if TYPE_CHECKING:
+    from ..evaluate.workers import Opener
+
+__all__ = ["SETS", "add_commands"]
+
+SETS = ("quick", "full", "limits", "strength", "ablations", "detection", "fg-jpeg")
+_HELP = """what is measured: quick and full, the published conditions; limits, those at the
+edge and beyond; strength, the dial of protect; ablations, parts exchanged; detection, verdicts
+alone on many crops, to fix a threshold; fg-jpeg, FG-JPEG against the real codec (default: quick)"""
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add ``evaluate``."""
+    text = "measure quality on photographs, with real crops and real codecs"
+    evaluate = commands.add_parser("evaluate", help=text, description=text)
+    evaluate.set_defaults(run=_evaluate)
+    evaluate.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders or globs")
+    evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument("--set", choices=SETS, default="quick", help=_HELP)
+    evaluate.add_argument("--strength", type=float, metavar="DB", help="PSNR to protect at")
+    evaluate.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    evaluate.add_argument("--seed", type=int, default=0, help="of crops and noise (default: 0)")
+    evaluate.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes; results are the same for any number (default: 1)",
+    )
+    evaluate.add_argument("--force", action="store_true", help="replace an earlier report")
+    add_networks(evaluate)
+
+
+def _opener(args: argparse.Namespace) -> "Opener | None":
+    if args.workers < 1:
+        raise UsageError("--workers must be at least 1")
+    if args.url:
+        if args.workers > 1:
+            raise UsageError("--url goes without --workers: the server shares its work out itself")
+        return None
+    from ..evaluate.workers import Opener
+
+    threads = args.threads
+    if threads is None and args.workers > 1:  # each would take all cores
+        threads = max(1, (os.cpu_count() or 1) // args.workers)
+    return Opener(args.runtime, args.weights, threads)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from ..evaluate import arms, check_folder, detection, evaluate, fg_jpeg, findings, report
+
+    opener = _opener(args)
+    if args.strength is not None and args.set not in ("quick", "full", "limits"):
+        raise UsageError(f"--strength goes without --set {args.set}, which has its own")
+    check_folder(args.output, force=args.force)
+    images: list[tuple[str, np.ndarray]] = []
+    for word in expand_inputs(args.inputs, recursive=False)[: args.limit]:
+        images.append((Path(word).name, load_input(word, Settings(), None).pixels))
+    if args.set == "fg-jpeg":
+        from ..weights import Weights
+
+        measured = fg_jpeg.evaluate_fg_jpeg(Weights(args.weights), images)
+        text = fg_jpeg.fg_jpeg_markdown(measured)
+        report.write_result(measured, text, args.output, force=args.force)
+        print(text)
+        return 0
+    session = open_session(args, Settings(), networks_only=True)
+    shared = {"seed": args.seed, "workers": args.workers, "opener": opener}
+    if args.set in arms.ARM_SETS:
+        result = arms.measure_arms(session, images, args.set, **shared)
+        text = findings.arms_table(result)
+    elif args.set == "detection":
+        result = detection.measure_detection(session, images, **shared)
+        text = findings.threshold_sentence(result)
+    else:
+        done = evaluate(session, images, args.set, psnr_db=args.strength, **shared)
+        report.write_report(done, args.output, force=args.force)
+        print((args.output / report.REPORT_MARKDOWN).read_text("utf-8"))
+        return 0
+    report.write_result(result, text, args.output, force=args.force)
+    print(text)
+    return 0

@@ -1,0 +1,218 @@
+"""The tables of ``docs/quality.md`` that are about more than one run, from result files alone."""
+
+from typing import Any
+
+from .baselines import BASELINES
+from .metrics import rates, roc_auc
+from .tables import number, percent, signed, table
+from .targets import all_confidences
+from .verdicts import calibration_error, reliability
+
+__all__ = [
+    "arms_table",
+    "confidence_table",
+    "detection_at",
+    "gain_of",
+    "limits_table",
+    "reliability_of",
+    "threshold_sentence",
+    "watermarks_table",
+    "worst_cases",
+    "worst_table",
+]
+
+_RIGHT_IOU = 0.9
+_NAMES = {"clean": "crop only", "jpeg80": "JPEG 80", "jpeg60": "JPEG 60"}
+
+
+def arms_table(result: dict[str, Any], true_box: bool = True) -> str:
+    """The arms of :func:`.arms.measure_arms`, one a row.
+
+    Args:
+        result: its content.
+        true_box: also what the true box would give.
+    """
+    header = ["", "protected PSNR, dB", "SSIM", "MS-SSIM"]
+    header += [f"IoU, {title}" for title in _NAMES.values()]
+    header += [f"cropped-out PSNR, {title}, dB" for title in _NAMES.values()]
+    rows = []
+    for arm in result["arms"]:
+        visible, found = arm["protected"], arm["by_condition"]
+        outs = [number(found[name]["psnr_out"], 2) for name in _NAMES]
+        if true_box:
+            given = [number(found[name]["true_psnr_out"], 2) for name in _NAMES]
+            outs = [f"{ours} ({true})" for ours, true in zip(outs, given, strict=True)]
+        rows.append(
+            [
+                arm["label"],
+                number(visible["psnr"]["mean"], 2),
+                number(visible["ssim"]["mean"], 4),
+                number(visible["ms_ssim"]["mean"], 4),
+                *(number(found[name]["iou_mean"], 3) for name in _NAMES),
+                *outs,
+            ]
+        )
+    note = " In brackets: with the true box." if true_box else ""
+    return f"{table(header, rows)}\n\n{len(result['images'])} images, one crop each.{note}"
+
+
+def threshold_sentence(result: dict[str, Any]) -> str:
+    """The threshold of :func:`.detection.measure_detection` and how it was fixed."""
+    one = result["threshold"]
+    return (
+        f"The least confidence that at most {percent(one['allowed'])} of {one['cases']} "
+        f"unprotected fragments of {result['images']} photographs reach is {one['value']:g}; "
+        f"{percent(one['tpr'], 2)} of as many protected ones reach it (AUC {one['auc']:.4f})."
+    )
+
+
+def detection_at(report: dict[str, Any], thresholds: dict[str, float]) -> str:
+    """Rates of all cases of a report at named thresholds, and where they miss."""
+    positives, negatives = all_confidences(report)
+    rows = []
+    for name, value in thresholds.items():
+        tpr, fpr = rates(positives, negatives, value)
+        rows.append([name, f"{value:g}", percent(tpr, 2), percent(fpr, 2)])
+    drawn = table(["threshold", "confidence", "protected found", "false alarms"], rows)
+    labels = {one["name"]: one["label"] for one in report["facts"]["conditions"]}
+    last = list(thresholds.values())[-1]
+    missed = {
+        name: sum(r["confidence"] < last for r in report["cases"] if r["condition"] == name)
+        for name in labels
+    }
+    worst = sorted((n for n in missed if missed[n]), key=lambda n: -missed[n])[:5]
+    listed = ", ".join(f"{labels[name]} ({missed[name]})" for name in worst) or "none"
+    return (
+        f"{drawn}\n\n{len(positives)} protected and as many unprotected fragments of Kodak, AUC "
+        f"{roc_auc(positives, negatives):.4f}. Misses at the last threshold: {listed}."
+    )
+
+
+def reliability_of(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Reliability of the confidence as what it claims: protected, and the box right.
+
+    Every protected and every unprotected fragment counts once; a box is right from IoU 0.9, and
+    one that was not given is wrong.
+    """
+    positives, negatives = all_confidences(report)
+    right = [row["iou"] > _RIGHT_IOU for row in report["cases"]]
+    return reliability([*positives, *negatives], [*right, *[False] * len(negatives)])
+
+
+def confidence_table(report: dict[str, Any]) -> str:
+    """The reliability diagram as a table, with the expected calibration error."""
+    found = reliability_of(report)
+    rows = [
+        [
+            f"{one['low']:.1f} to {one['high']:.1f}",
+            str(one["cases"]),
+            number(one["confidence"], 3),
+            number(one["right"], 3),
+        ]
+        for one in found
+    ]
+    drawn = table(["confidence", "fragments", "mean", "protected, box right"], rows)
+    return f"{drawn}\n\nExpected calibration error: {calibration_error(found):.4f}."
+
+
+def limits_table(report: dict[str, Any]) -> str:
+    """The limits set: one row a condition, crops below 0.6 where the label says so."""
+    rows = []
+    for one in report["facts"]["conditions"]:
+        groups = report["aggregates"]["by_condition"][one["name"]]
+        found = groups["below"] if one["kept"] else groups["main"]
+        best = found["best_baseline"]["psnr_out"]
+        rows.append(
+            [
+                one["label"],
+                str(found["cases"]),
+                percent(found["detection"]["tpr"]),
+                number(found["iou_mean"], 3),
+                number(found["iou_p10"], 3),
+                number(found["predicted"]["psnr_out"], 2),
+                number(found["true"]["psnr_out"], 2),
+                number(best and best["value"], 2),
+                signed(found["gain"]["psnr_out"]),
+            ]
+        )
+    header = ["after the crop", "cases", "recognised", "IoU mean", "10th pct."]
+    return table([*header, "cropped-out PSNR, dB", "true box", "best baseline", "gain"], rows)
+
+
+def watermarks_table(result: dict[str, Any]) -> str:
+    """The libraries of ``benchmarks/watermarks.py``: what message came back, and what else."""
+    names = result["conditions"]
+    messages, places = [], []
+    for method in result["methods"]:
+        found = [method["by_condition"][name] for name in names]
+        if found[0]["whole_message"] is not None:
+            cells = [
+                f"{percent(one['bits_right'], 0)} ({percent(one['whole_message'], 0)})"
+                for one in found
+            ]
+            messages.append([method["label"], number(method["psnr"], 2), *cells])
+        if found[0]["iou"] is not None:
+            cells = [number(one["iou"], 3) for one in found]
+            outs = [number(one["psnr_out"], 2) for one in found]
+            places.append([f"{method['label']}: box IoU", *cells])
+            if any(one["psnr_out"] is not None for one in found):
+                places.append([f"{method['label']}: cropped-out PSNR, dB", *outs])
+    first = ["message of 32 bits: right (whole)", "marked PSNR, dB", *names.values()]
+    second = ["what else comes back", *names.values()]
+    refused = sum(m["by_condition"][n]["refused"] for m in result["methods"] for n in names)
+    note = (
+        f"{result['images']} images, one crop each. Fragments that a library refused, as too "
+        f"small, count as no message: {refused}."
+    )
+    return "\n\n".join([table(first, messages), table(second, places), note])
+
+
+def gain_of(row: dict[str, Any]) -> float:
+    """How far a case's recovery lies over its own best baseline, in dB."""
+    best: float = max(row[f"{name}_psnr_out"] for name in BASELINES)
+    return float(row["predicted_psnr_out"]) - best
+
+
+def worst_cases(report: dict[str, Any], count: int = 6) -> list[tuple[str, dict[str, Any]]]:
+    """The worst cases of a report by rule: half by IoU, half by gain over the best baseline.
+
+    One case an image in each half, so that one bad image does not fill it, and no case twice;
+    uncropped ones count by IoU only.
+
+    Returns:
+        Pairs of what it is worst by, ``"IoU"`` or ``"gain"``, and the case's row.
+    """
+    cropped = [row for row in report["cases"] if row["predicted_psnr_out"] is not None]
+    chosen: list[tuple[str, dict[str, Any]]] = []
+    for rule, rows, key in (
+        ("IoU", report["cases"], lambda row: row["iou"]),
+        ("gain", cropped, gain_of),
+    ):
+        images: set[str] = set()
+        for row in sorted(rows, key=key):
+            if len(images) == count // 2:
+                break
+            if row["image"] not in images and row not in [one for _, one in chosen]:
+                images.add(row["image"])
+                chosen.append((rule, row))
+    return chosen
+
+
+def worst_table(report: dict[str, Any]) -> str:
+    """The cases of :func:`worst_cases`."""
+    labels = {one["name"]: one["label"] for one in report["facts"]["conditions"]}
+    rows = []
+    for rule, row in worst_cases(report):
+        out = row["predicted_psnr_out"]
+        rows.append(
+            [
+                f"{rule}: {row['image']}, {labels[row['condition']]}, kept {row['kept']:g}",
+                number(row["confidence"], 3),
+                number(row["iou"], 3),
+                number(out, 2),
+                number(row["true_psnr_out"], 2),
+                "–" if out is None else signed(gain_of(row)),
+            ]
+        )
+    header = ["worst by", "confidence", "IoU", "cropped-out PSNR, dB", "true box"]
+    return table([*header, "over its best baseline"], rows)

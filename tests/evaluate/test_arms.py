@@ -1,0 +1,114 @@
+"""Arms, verdicts and several processes, with the shipped networks on small pictures."""
+
+import json
+
+import numpy as np
+import pytest
+
+import clr_infer
+from clr_infer.cli import main
+from clr_infer.errors import UsageError
+from clr_infer.evaluate import CONDITIONS, EvaluationSet, evaluate
+from clr_infer.evaluate.arms import ABLATIONS, STRENGTHS, measure_arms
+from clr_infer.evaluate.detection import measure_detection
+from clr_infer.evaluate.findings import arms_table, threshold_sentence
+from clr_infer.evaluate.workers import Opener, run_jobs
+from clr_infer.samples import SAMPLE
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return clr_infer.load("onnxruntime", threads=1)
+
+
+@pytest.fixture(scope="module")
+def ablations(shipped, raccoon):
+    images = [("raccoon", np.ascontiguousarray(raccoon[:384, :512]))]
+    return measure_arms(shipped, images, "ablations", progress=False)
+
+
+def test_each_arm_changes_one_thing(ablations):
+    assert [arm["name"] for arm in ablations["arms"]] == [arm.name for arm in ABLATIONS]
+    assert len(ablations["cases"]) == 3 * len(ABLATIONS)
+    by_arm = {arm["name"]: arm for arm in ablations["arms"]}
+    shipped, aligned = by_arm["shipped"], by_arm["no-align"]
+    assert shipped["protected"] == aligned["protected"] == by_arm["fg-jpeg"]["protected"]
+    for name in ("clean", "jpeg80"):
+        ours, without = (arm["by_condition"][name] for arm in (shipped, aligned))
+        assert ours["iou_mean"] == without["iou_mean"]  # the align network serves recovery alone
+        assert ours["psnr_out"] != without["psnr_out"]
+    simulated = by_arm["fg-jpeg"]["by_condition"]
+    assert simulated["clean"] == shipped["by_condition"]["clean"]
+    gap = simulated["jpeg80"]["psnr_out"] - shipped["by_condition"]["jpeg80"]["psnr_out"]
+    assert 0 < abs(gap) < 1.0
+    assert by_arm["frame256"]["by_condition"]["clean"]["iou_mean"] > 0.9
+
+
+def test_the_table_of_arms(ablations):
+    text = arms_table(ablations)
+    assert all(f"| {arm.label} |" in text for arm in ABLATIONS)
+    assert "with the true box" in text and "(" not in arms_table(ablations, False)
+
+
+def test_the_dial_turns_visibility(shipped, raccoon, monkeypatch):
+    chosen = (STRENGTHS[0], STRENGTHS[-1])
+    monkeypatch.setitem(measure_arms.__globals__["ARM_SETS"], "strength", chosen)
+    images = [("raccoon", np.ascontiguousarray(raccoon[:300, :400]))]
+    strong, weak = measure_arms(shipped, images, "strength", progress=False)["arms"]
+    assert strong["psnr_db"] == 37.0 and weak["psnr_db"] == 44.0
+    assert weak["protected"]["psnr"]["mean"] - strong["protected"]["psnr"]["mean"] > 5
+    assert weak["protected"]["ssim"]["mean"] > strong["protected"]["ssim"]["mean"]
+
+
+def test_a_threshold_is_fixed_on_known_confidences(session, monkeypatch):
+    clean = EvaluationSet("clean", (CONDITIONS["clean"],), (0.84,))
+    monkeypatch.setattr("clr_infer.evaluate.detection.FULL", clean)
+    images = [(f"image{i}", session.picture("found")) for i in range(2)]
+    result = measure_detection(session, [*images, ("c", session.picture("missed"))], progress=False)
+    one = result["threshold"]
+    assert one["value"] == 0.250001 and one["fpr"] == 0.0
+    assert one["cases"] == 3 * 2 and one["tpr"] == pytest.approx(2 / 3, abs=1e-6)
+    assert result["confidences"]["clean"]["unprotected"] == [0.25] * 6
+    assert len(session.protected) == 3
+    assert "0.250001" in threshold_sentence(result)
+
+
+def test_several_processes_measure_what_one_does(shipped, raccoon, coffee):
+    images = [("a", raccoon[:160, :200].copy()), ("b", coffee[:180, :160].copy())]
+    options = {"conditions": [CONDITIONS["noise0.02"]], "kept": [0.84], "progress": False}
+    alone = evaluate(shipped, images, **options)
+    opener = Opener("onnxruntime", threads=1)
+    shared = evaluate(shipped, images, workers=2, opener=opener, **options)
+    for one, other in ((alone.cases, shared.cases), (alone.images, shared.images)):
+        strip = [{k: v for k, v in row.items() if not k.endswith("_ms")} for row in (*one, *other)]
+        assert strip[: len(one)] == strip[len(one) :]
+    assert alone.crops == shared.crops
+
+
+def test_several_processes_need_a_way_to_open_a_session():
+    with pytest.raises(UsageError, match="at least 1"):
+        run_jobs(print, [], None, workers=0)
+    with pytest.raises(UsageError, match="how to open"):
+        run_jobs(print, [], None, workers=2, progress=False)
+
+
+def test_the_command_refuses_what_does_not_go_together(tmp_path, capsys):
+    base = ["evaluate", str(SAMPLE), "-o", str(tmp_path / "out")]
+    for words in (
+        ["--workers", "0"],
+        ["--workers", "2", "--url", "grpc://127.0.0.1:1"],
+        ["--set", "strength", "--strength", "40"],
+    ):
+        assert main([*base, *words]) == 2, words
+        assert "--" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_writes_results(tmp_path, capsys, monkeypatch):
+    chosen = (STRENGTHS[3],)
+    monkeypatch.setitem(measure_arms.__globals__["ARM_SETS"], "strength", chosen)
+    words = ["evaluate", str(SAMPLE), "-o", str(tmp_path), "--set", "strength", "--threads", "1"]
+    assert main(words) == 0
+    assert json.loads((tmp_path / "report.json").read_text())["kind"] == "strength"
+    assert "40 dB" in capsys.readouterr().out
+    assert main(words) == 1  # a report is not replaced
