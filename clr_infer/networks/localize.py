@@ -2,8 +2,8 @@
 
 Nothing in it is learned, and it looks at the image as received: the align network, which serves
 the recover network, was seen to help the template little and to dream of it where there is none.
-The image is reduced to :mod:`.profiles`, which hold the codes of the columns and of the rows; the
-best spans of the frame are found by :mod:`.search`, and refined here to a small fraction of a pixel.
+The image is reduced to :mod:`.profiles`, one for each code of its columns and rows; :mod:`.search`
+finds the best spans of the frame, which are refined here to a small fraction of a pixel.
 """
 
 import torch

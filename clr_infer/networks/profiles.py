@@ -39,7 +39,7 @@ class _RobustLines(nn.Module):
         shape, radius = planes.shape, self.kernel.shape[-1] // 2
         padded = F.pad(planes.reshape(-1, 1, shape[-1]), (radius, radius), mode="reflect")
         high = planes - F.conv1d(padded, self.kernel).reshape(shape)
-        return (high / (high.square() + self.quiet**2)).mean(2)
+        return (high / (high * high + self.quiet**2)).mean(2)
 
 
 class Profiles(nn.Module):
@@ -49,14 +49,14 @@ class Profiles(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        planes = torch.tensor(_PLANES).view(3, 3, 1, 1) * 255.0
-        self.register_buffer("planes", planes, persistent=False)
+        self.register_buffer("planes", torch.tensor(_PLANES) * 255.0, persistent=False)
         self.chroma = _RobustLines(_CHROMA_SIGMA, _CHROMA_QUIET)
         self.luma = _RobustLines(_LUMA_SIGMA, _LUMA_QUIET)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Image Bx3xSxS in [0, 1] to profiles Bx2x2xS: (columns, rows) by (chroma, luma)."""
-        cb, cr, luma = F.conv2d(image, self.planes).unbind(1)
+        planes = self.planes @ image.flatten(2)
+        cb, cr, luma = planes.view(image.shape).unbind(1)
         chroma = self.chroma(torch.stack([cb, cr.transpose(1, 2)], dim=1))
         brightness = self.luma(torch.stack([luma, luma.transpose(1, 2)], dim=1))
         return torch.stack([chroma, brightness], dim=2)
