@@ -11,14 +11,16 @@ from torch import nn
 
 from .profiles import Profiles
 from .search import SpanSearch
-from .template import codes, fine_codes
+from .template import CODE_CHROMA_BAND, CODE_LUMA_BAND, codes, fine_codes
 
 __all__ = ["LocalizeNetwork"]
 
-_ORDER = (0, 2, 1, 3)
+_ORDER = [0, 2, 1, 3]
 """The codes as the profiles are ordered: columns by chroma and luma, rows by chroma and luma."""
 
-_FINE = 8
+_FINE = 32
+"""Samples of the code for each pixel: the nearest is near enough."""
+
 _REFINE_PX = (0.35, 0.12, 0.04)
 
 
@@ -31,45 +33,44 @@ class LocalizeNetwork(nn.Module):
     """
 
     fine_code: torch.Tensor
+    bandwidth: torch.Tensor
     steps: torch.Tensor
     calibration: torch.Tensor
 
     def __init__(self, size: int = 512, seed: int = 0) -> None:
         super().__init__()
         self.size, self.seed = size, seed
-        order = list(_ORDER)
         self.profiles = Profiles()
-        self.search = SpanSearch(torch.stack(codes(size, seed))[order].view(2, 2, size))
-        steps = torch.cartesian_prod(torch.arange(-3.0, 4.0), torch.arange(-3.0, 4.0))
-        self.register_buffer("fine_code", fine_codes(size, _FINE, seed)[order], persistent=False)
-        self.register_buffer("steps", steps, persistent=False)
+        self.search = SpanSearch(torch.stack(codes(size, seed))[_ORDER, :].view(2, 2, size))
+        bands = torch.tensor([CODE_CHROMA_BAND, CODE_LUMA_BAND])
+        constants = {
+            "fine_code": fine_codes(size, _FINE, seed)[_ORDER, :].view(2, 2, size * _FINE),
+            "bandwidth": (bands[:, 1:] - bands[:, :1]) * size,
+            "steps": torch.cartesian_prod(torch.arange(-3.0, 4.0), torch.arange(-3.0, 4.0)),
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
         self.register_buffer("calibration", torch.tensor([1.0, -11.0]))
 
-    def _correlate(self, profiles: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
-        """Scores Bx2xN of hypotheses Bx2xNx2 (start, end, in frame pixels)."""
-        batch, _, count = spans.shape[:3]
+    def _odds(self, profiles: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
+        """Log-odds up to a factor, Bx2xN, of spans Bx2xNx2 (start, end, in frame pixels)."""
+        batch, axes, count = spans.shape[:3]
         start, stop = spans[..., :1], spans[..., 1:]
         centre = torch.arange(self.size, device=profiles.device, dtype=torch.float32) + 0.5
         position = (start + centre / self.size * (stop - start)) * _FINE - 0.5
-        position = position.clamp(0.0, self.size * _FINE - 1.001)
-        below = position.floor()
-        fraction = (position - below)[:, :, None]
-        index = below.long()[:, :, None].expand(batch, 2, 2, count, self.size)
-        index = index.reshape(batch, 4, -1)
-        table = self.fine_code[None].expand(batch, -1, -1)
-        shape = (batch, 2, 2, count, self.size)
-        code = table.gather(2, index).view(shape) * (1 - fraction)
-        code = code + table.gather(2, index + 1).view(shape) * fraction
-        norm = (code.square().sum(-1) + 1e-6).sqrt()
-        unit = profiles / (profiles.square().sum(-1, keepdim=True) + 1e-9).sqrt()
-        score = (code * unit[:, :, :, None]).sum(-1) / norm
-        return score.sum(2)
+        index = position.clamp(0.0, self.size * _FINE - 1.0).round().long()
+        index = index.flatten(2)[:, :, None].expand(-1, -1, 2, -1)  # the same for both codes
+        code = self.fine_code[None].expand(batch, -1, -1, -1).gather(3, index)
+        code = code.view(batch, axes, 2, count, self.size)
+        power = profiles.square().sum(-1)[..., None] * code.square().sum(-1)
+        found = (code @ profiles[..., None])[..., 0].clamp(min=0.0)
+        return (found.square() / (power + 1e-9) * self.bandwidth).sum(2)
 
     def _refine(self, profiles: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
         for step in _REFINE_PX:
             around = (spans[:, :, None] + self.steps * step).clamp(0.0, float(self.size))
-            scores = self._correlate(profiles, around)
-            best = scores.argmax(-1)[..., None, None].expand(-1, -1, 1, 2)
+            odds = self._odds(profiles, around)
+            best = odds.argmax(-1)[..., None, None].expand(-1, -1, 1, 2)
             spans = around.gather(2, best)[:, :, 0]
         return spans
 

@@ -15,13 +15,14 @@ from ..attacks.curriculum import draw_crop
 from ..attacks.real import apply
 from ..attacks.steps import Chain, parse_chain
 from ..export import write_weights
-from ..networks.served import build_served
+from ..networks.served import build_served, load_served
 from ..preprocess import resize_pixels, to_frame
 from ..residual import merge_residual, residual_psnr_db
+from ..weights import Weights
 from .checkpoint import load_checkpoint
 from .data import Photos
 
-__all__ = ["calibrate", "collect", "package"]
+__all__ = ["calibrate", "collect", "package", "recalibrate"]
 
 _CALIBRATION_CHAINS = (
     "",
@@ -91,10 +92,10 @@ def _scores(
         residual = networks["protect"](frame)[0].numpy()
         strength = residual_psnr_db(residual) + quieter_db
         protected, _ = merge_residual(photo, residual, strength)
-        for chain in rng.permutation(np.arange(len(chains)))[:3]:
+        for chain in chains:
             crop = draw_crop(rng, 0.6)
             for image, into in ((protected, scores[0]), (photo, scores[1])):
-                received = apply(image, (crop, *chains[chain]), rng)
+                received = apply(image, (crop, *chain), rng)
                 frame = torch.from_numpy(to_frame(received, size))[None]
                 into.append(float(networks["localize"](frame)[2][0]))
     return np.array(scores[0]), np.array(scores[1])
@@ -183,14 +184,44 @@ def package(
         OutputError: the folder cannot be written.
     """
     networks, manifest = collect(checkpoint, fg_jpeg, size)
-    pixels = [_at_least(image.permute(1, 2, 0).cpu().numpy(), size) for image in photos.images]
     manifest["default_psnr_db"] = default_psnr_db or manifest["psnr_db"]
-    manifest["calibration"] = calibrate(networks, pixels, manifest["default_psnr_db"])
     manifest["data"] = data
     manifest["date"] = date.today().isoformat()
     manifest["hardware"] = f"{platform.machine()}, {torch.get_num_threads()} CPU threads"
     if torch.cuda.is_available():
         manifest["hardware"] = torch.cuda.get_device_name()
+    return _calibrate_and_write(networks, manifest, photos, folder)
+
+
+def recalibrate(weights: Weights, photos: Photos, folder: Path) -> dict[str, Any]:
+    """Calibrate a folder of weights anew and export it: after a change to the localize network.
+
+    What was learned stays as it is, to the bit.
+
+    Args:
+        weights: from where.
+        photos: as for :func:`package`.
+        folder: where to; may be that of the weights.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        WeightsError: the weights do not fit these networks.
+        ModelError: an export is not the network it was exported from; nothing was written.
+        OutputError: the folder cannot be written.
+    """
+    derived = ("format", "files", "validation")
+    manifest = {key: value for key, value in weights.manifest.items() if key not in derived}
+    return _calibrate_and_write(load_served(weights), manifest, photos, folder)
+
+
+def _calibrate_and_write(
+    networks: nn.ModuleDict, manifest: dict[str, Any], photos: Photos, folder: Path
+) -> dict[str, Any]:
+    size = manifest["size"]
+    pixels = [_at_least(image.permute(1, 2, 0).cpu().numpy(), size) for image in photos.images]
+    manifest["calibration"] = calibrate(networks, pixels, manifest["default_psnr_db"])
     frames = np.stack([to_frame(image, size) for image in (pixels * 3)[:3]])
     write_weights(folder, networks, manifest, frames)
     return manifest
