@@ -37,6 +37,7 @@ _CALIBRATION_CHAINS = (
     "noise=0.04",
     "median=3",
 )
+_CHAINS_PER_PHOTO = 4
 _FALSE_ALARM_WEIGHT = 10.0
 """A false alarm counts as many misses: most pictures were never protected."""
 
@@ -92,10 +93,10 @@ def _scores(
         residual = networks["protect"](frame)[0].numpy()
         strength = residual_psnr_db(residual) + quieter_db
         protected, _ = merge_residual(photo, residual, strength)
-        for chain in chains:
+        for chain in rng.permutation(np.arange(len(chains)))[:_CHAINS_PER_PHOTO]:
             crop = draw_crop(rng, 0.6)
             for image, into in ((protected, scores[0]), (photo, scores[1])):
-                received = apply(image, (crop, *chain), rng)
+                received = apply(image, (crop, *chains[chain]), rng)
                 frame = torch.from_numpy(to_frame(received, size))[None]
                 into.append(float(networks["localize"](frame)[2][0]))
     return np.array(scores[0]), np.array(scores[1])
