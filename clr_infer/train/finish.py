@@ -41,6 +41,9 @@ _CHAINS_PER_PHOTO = 4
 _FALSE_ALARM_WEIGHT = 10.0
 """A false alarm counts as many misses: most pictures were never protected."""
 
+_FALSE_ALARM_RATE = 5e-4
+"""Where the two sides do not overlap: half of what is promised, for scores no fit foresees."""
+
 _SLOPE_MAX = 2.0
 """Two sides that do not overlap tell where the threshold lies, not how sure to be beside it."""
 
@@ -102,6 +105,13 @@ def _scores(
     return np.array(scores[0]), np.array(scores[1])
 
 
+def _rarely_exceeded(scores: np.ndarray) -> float:
+    """The score that so few unprotected images reach: their maxima have a Gumbel distribution."""
+    scale = float(scores.std()) * 6**0.5 / np.pi
+    tail = -np.log(-np.log1p(-_FALSE_ALARM_RATE)) - np.euler_gamma
+    return float(scores.mean()) + scale * float(tail)
+
+
 def calibrate(
     networks: nn.ModuleDict, photos: list[np.ndarray], psnr_db: float, seed: int = 7
 ) -> dict[str, float]:
@@ -135,7 +145,8 @@ def calibrate(
         return loss
 
     optimizer.step(closure)
-    threshold = middle - float(offset.detach() / slope.detach())
+    # Of two sides that lie apart the fit says nothing of where between them the verdict turns.
+    threshold = min(middle - float(offset.detach() / slope.detach()), _rarely_exceeded(no))
     gain = min(float(slope.detach()), _SLOPE_MAX)
     bias = -gain * threshold
     networks["localize"].calibration.copy_(torch.tensor([gain, bias]))

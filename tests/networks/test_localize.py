@@ -107,3 +107,12 @@ def test_hard_cases_are_found(session, rocket):
         truth = Box(x0 / width, y0 / height, x1 / width, y1 / height)
         overlaps.append(box_iou(box, truth))
     assert np.mean(overlaps) > 0.98, dict(zip(CASES, overlaps, strict=True))
+
+
+def test_hard_cases_are_recognised_and_unprotected_ones_are_not(session, rocket):
+    height, width = rocket.shape[:2]
+    x0, y0, x1, y1 = box_to_pixels(Box(0.1, 0.1, 0.75, 0.75), width, height)
+    for image, expected in ((session.protect(rocket).image, True), (rocket, False)):
+        crop = image[y0:y1, x0:x1]
+        received = apply(crop, parse_chain("resize=0.5 jpeg=80"), np.random.default_rng(0))
+        assert session.locate(received).protected is expected
