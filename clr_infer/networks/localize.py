@@ -64,7 +64,7 @@ class LocalizeNetwork(nn.Module):
         code = code.view(batch, axes, 2, count, self.size)
         power = profiles.square().sum(-1)[..., None] * code.square().sum(-1)
         found = (code @ profiles[..., None])[..., 0].clamp(min=0.0)
-        return (found.square() / (power + 1e-9) * self.bandwidth).sum(2)
+        return (found.square() / power.clamp(min=1e-12) * self.bandwidth).sum(2)
 
     def _refine(self, profiles: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
         for step in _REFINE_PX:

@@ -37,6 +37,9 @@ _ASPECT_SCALE, _ASPECT_MOST = 0.1, 4.0
 
 _IMPOSSIBLE = -100.0
 
+_TINY = 1e-12
+"""The least divisor, a clamp: ONNX Runtime leaves out the addition of so small a number."""
+
 
 class _Part(NamedTuple):
     """A range of L lengths in frame pixels, the largest K, each with up to O offsets.
@@ -118,7 +121,7 @@ class SpanSearch(nn.Module):
         at_edges = pieces.index_select(0, part.edges.flatten()).view(lengths, samples, -1)
         rows = (at_edges[:, 1:] - at_edges[:, :-1]).permute(2, 0, 1)
         rows = rows.unflatten(0, (-1, windows.shape[0]))
-        power = (rows * rows).sum(-1, keepdim=True) + 1e-12
+        power = (rows * rows).sum(-1, keepdim=True).clamp(min=_TINY)
         found = (rows @ windows[:, : samples - 1, : part.prior.shape[1]]).clamp(min=0.0)
         return found * found * ((part.prior > _IMPOSSIBLE) / power)
 
@@ -147,7 +150,7 @@ class SpanSearch(nn.Module):
         odds = [self._odds(pieces, windows, part) for part in parts]
         strength = flat.square().mean(-1, keepdim=True)
         trust = 0.5 * (strength / (strength + _PROFILE_FLOOR**2)).square()
-        worth = (trust / (self._noise(odds, parts) + 1e-12)).split(self.lengths, 2)
+        worth = (trust / self._noise(odds, parts).clamp(min=_TINY)).split(self.lengths, 2)
         best, where = [], []
         for part, found, weight in zip(parts, odds, worth, strict=True):
             both = (found * weight[..., None]).unflatten(1, (2, -1)).sum(2) + part.prior
