@@ -63,7 +63,7 @@ LOCALIZE = NetworkSpec(
     (
         _BOX,
         TensorSpec("confidence", (), "0 to 1, that the image is protected"),
-        TensorSpec("score", (), "height of both axes' peaks in standard deviations"),
+        TensorSpec("score", (), "log-odds of the box, up to a constant"),
     ),
 )
 RECOVER = NetworkSpec(

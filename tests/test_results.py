@@ -20,6 +20,7 @@ NEEDED = {
     "precision.json": {"kind", "commit", "environment", "weights", "onnx", "engines"},
     "runtimes_cpu.json": {"kind", "commit", "command", "environment", "runtimes", "rows", "goals"},
     "ablation_alignment.json": {"kind", "setting", "arms"},
+    "localize_val.json": {"kind", "measured", "images", "calibration", "detection", "conditions"},
     "kernels_cpu.json": {"kind", "commit", "environment", "cpu", "goals"},
     "kernels_aot.json": {"kind", "commit", "environment", "kernels"},
 }

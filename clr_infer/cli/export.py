@@ -51,7 +51,9 @@ _TENSORRT_EXAMPLES = """examples:
     clr-infer export tensorrt -o engines --flavour tensorrt --from models --precision fp16
   clr-infer protect photo.jpg -o p.png --runtime tensorrt-rtx --weights engines/fp16"""
 
-_WEIGHTS = "calibrate and export checkpoints of a training folder to a folder of weights"
+_WEIGHTS = """\
+Calibrate and export the checkpoints of a training folder to a folder of weights. Of a folder of
+weights, do so with the weights in it, after a change to a network's code."""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -66,16 +68,21 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_weights(targets: argparse._SubParsersAction) -> None:
-    weights = targets.add_parser("weights", help=_WEIGHTS, description=_WEIGHTS)
+    weights = targets.add_parser(
+        "weights", help="calibrated weights from checkpoints", description=_WEIGHTS
+    )
     weights.set_defaults(run=_export_weights)
-    weights.add_argument("folder", type=Path, metavar="RUN", help="the output folder of train")
+    weights.add_argument("folder", type=Path, metavar="RUN", help="the output of train, or weights")
     weights.add_argument("--val", type=Path, required=True, metavar="DIR", help="to calibrate on")
     weights.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     weights.add_argument(
-        "--frame", type=int, default=512, help="frame of the result (default: 512)"
+        "--frame", type=int, default=512, help="frame of a training's result (default: 512)"
     )
     weights.add_argument(
-        "--strength", type=float, metavar="DB", help="default strength (default: as trained)"
+        "--strength",
+        type=float,
+        metavar="DB",
+        help="default strength of a training's result (default: as trained)",
     )
     weights.add_argument("--data-note", default="", help="what the photographs are, for the card")
 

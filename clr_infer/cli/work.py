@@ -117,19 +117,26 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def package_run(args: argparse.Namespace, run: Path, folder: Path, strength: float | None) -> None:
-    """Calibrate and export the checkpoints of a training folder, and describe the result."""
+    """Calibrate and export the checkpoints of a training folder, and describe the result.
+
+    A folder of weights, which has no checkpoints, is calibrated anew and exported as it is.
+    """
     _device("cpu")
     import torch
 
     from ..evaluate import evaluate, markdown, write_report
     from ..session import load
     from ..train.data import Photos
-    from ..train.finish import package
+    from ..train.finish import package, recalibrate
     from ..train.model_card import write_model_card
+    from ..weights import MANIFEST, Weights
 
     photos = Photos(args.val, torch.device("cpu"))
-    checkpoints = (run / "checkpoint.pt", run / "fg_jpeg.pt")
-    package(*checkpoints, args.frame, photos, folder, args.data_note, strength)
+    if (run / MANIFEST).exists():
+        recalibrate(Weights(run), photos, folder)
+    else:
+        checkpoints = (run / "checkpoint.pt", run / "fg_jpeg.pt")
+        package(*checkpoints, args.frame, photos, folder, args.data_note, strength)
     images = [
         (name, image.permute(1, 2, 0).numpy().copy())
         for name, image in zip(photos.names[:12], photos.images[:12], strict=True)

@@ -22,7 +22,7 @@ from ..weights import Weights
 from .checkpoint import TRAINED, load_checkpoint
 from .data import Photos
 
-__all__ = ["calibrate", "collect", "package", "package_unexported"]
+__all__ = ["calibrate", "collect", "package", "package_unexported", "recalibrate"]
 
 _CALIBRATION_CHAINS = (
     "",
@@ -37,8 +37,12 @@ _CALIBRATION_CHAINS = (
     "noise=0.04",
     "median=3",
 )
+_CHAINS_PER_PHOTO = 4
 _FALSE_ALARM_WEIGHT = 10.0
 """A false alarm counts as many misses: most pictures were never protected."""
+
+_FALSE_ALARM_RATE = 5e-4
+"""Where the two sides do not overlap: half of what is promised, for scores no fit foresees."""
 
 _SLOPE_MAX = 2.0
 """Two sides that do not overlap tell where the threshold lies, not how sure to be beside it."""
@@ -92,13 +96,20 @@ def _scores(
         residual = networks["protect"](frame)[0].numpy()
         strength = residual_psnr_db(residual) + quieter_db
         protected, _ = merge_residual(photo, residual, strength)
-        for chain in rng.permutation(np.arange(len(chains)))[:3]:
+        for chain in rng.permutation(np.arange(len(chains)))[:_CHAINS_PER_PHOTO]:
             crop = draw_crop(rng, 0.6)
             for image, into in ((protected, scores[0]), (photo, scores[1])):
                 received = apply(image, (crop, *chains[chain]), rng)
                 frame = torch.from_numpy(to_frame(received, size))[None]
                 into.append(float(networks["localize"](frame)[2][0]))
     return np.array(scores[0]), np.array(scores[1])
+
+
+def _rarely_exceeded(scores: np.ndarray) -> float:
+    """The score that so few unprotected images reach: their maxima have a Gumbel distribution."""
+    scale = float(scores.std()) * 6**0.5 / np.pi
+    tail = -np.log(-np.log1p(-_FALSE_ALARM_RATE)) - np.euler_gamma
+    return float(scores.mean()) + scale * float(tail)
 
 
 def calibrate(
@@ -134,7 +145,8 @@ def calibrate(
         return loss
 
     optimizer.step(closure)
-    threshold = middle - float(offset.detach() / slope.detach())
+    # Of two sides that lie apart the fit says nothing of where between them the verdict turns.
+    threshold = min(middle - float(offset.detach() / slope.detach()), _rarely_exceeded(no))
     gain = min(float(slope.detach()), _SLOPE_MAX)
     bias = -gain * threshold
     networks["localize"].calibration.copy_(torch.tensor([gain, bias]))
@@ -184,10 +196,40 @@ def package(
         OutputError: the folder cannot be written.
     """
     networks, manifest = collect(checkpoint, fg_jpeg, size)
-    pixels = [_at_least(image.permute(1, 2, 0).cpu().numpy(), size) for image in photos.images]
     manifest["default_psnr_db"] = default_psnr_db or manifest["psnr_db"]
-    manifest["calibration"] = calibrate(networks, pixels, manifest["default_psnr_db"])
     manifest |= _made_here(data)
+    return _calibrate_and_write(networks, manifest, photos, folder)
+
+
+def recalibrate(weights: Weights, photos: Photos, folder: Path) -> dict[str, Any]:
+    """Calibrate a folder of weights anew and export it: after a change to the localize network.
+
+    What was learned stays as it is, to the bit.
+
+    Args:
+        weights: from where.
+        photos: as for :func:`package`.
+        folder: where to; may be that of the weights.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        WeightsError: the weights do not fit these networks.
+        ModelError: an export is not the network it was exported from; nothing was written.
+        OutputError: the folder cannot be written.
+    """
+    derived = ("format", "files", "validation")
+    manifest = {key: value for key, value in weights.manifest.items() if key not in derived}
+    return _calibrate_and_write(load_served(weights), manifest, photos, folder)
+
+
+def _calibrate_and_write(
+    networks: nn.ModuleDict, manifest: dict[str, Any], photos: Photos, folder: Path
+) -> dict[str, Any]:
+    size = manifest["size"]
+    pixels = [_at_least(image.permute(1, 2, 0).cpu().numpy(), size) for image in photos.images]
+    manifest["calibration"] = calibrate(networks, pixels, manifest["default_psnr_db"])
     frames = np.stack([to_frame(image, size) for image in (pixels * 3)[:3]])
     write_weights(folder, networks, manifest, frames)
     return manifest

@@ -143,7 +143,7 @@ def test_the_template_alone_is_located_to_a_fraction_of_a_pixel(seed):
         box, _, score = localize(received)
         truth = torch.tensor([x0, y0, x1, y1]) / size
         assert float((box[0] - truth).abs().max()) * size < 0.25
-        assert float(score) > 16  # the verdict turns at 9.5
+        assert float(score) > 40  # the verdict turns near 15
 
 
 @torch.no_grad()

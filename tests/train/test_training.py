@@ -17,7 +17,7 @@ from clr_infer.networks.served import load_served
 from clr_infer.train.checkpoint import load_checkpoint
 from clr_infer.train.data import Photos
 from clr_infer.train.fg_jpeg import FgJpegPlan, train_fg_jpeg
-from clr_infer.train.finish import package
+from clr_infer.train.finish import package, recalibrate
 from clr_infer.train.forward import Stage, forward_pass, make_batch
 from clr_infer.train.loop import Plan, Trainer, schedule
 from clr_infer.train.model_card import write_model_card
@@ -175,6 +175,8 @@ def test_weights_are_packaged_and_run_in_both_runtimes(
     write_model_card(folder, "(not measured)")
     assert "test pictures" in (folder / "MODEL_CARD.md").read_text()
     assert manifest["calibration"]["true_positive_rate"] <= 1
+    again = recalibrate(Weights(folder), photos, folder)
+    assert again == manifest  # the same photographs and crops, the same calibration
     results = []
     for runtime in ("onnxruntime", "torch"):
         session = clr_infer.load(runtime, weights=folder)
