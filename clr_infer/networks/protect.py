@@ -21,7 +21,7 @@ LOCAL_CAP = 1.3
 REFILL_MAX = 4.0
 
 MIDDLING_CONTRAST = 4.0 / 255.0
-CONTRAST_RANGE = (0.1, 3.0)
+CONTRAST_RANGE = (0.1, 2.0)
 """Limits of the contrast that counts, as multiples of the middling one."""
 
 TEMPLATE_RANGE = (0.5, 1.3)
@@ -31,10 +31,9 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 class TextureMap(nn.Module):
-    """How strong a perturbation each place hides: Bx3xSxS to Bx1x(S/4)x(S/4), 0.3 to 1.7.
+    """How strong a perturbation each place hides: Bx3xSxS to Bx1x(S/4)x(S/4), 0.1 to 2.
 
-    The square root of the local luma contrast, 1 at that of middling texture: less in a clear
-    sky, more in foliage.
+    The local luma contrast, 1 at that of middling texture: less in a clear sky, more in foliage.
     """
 
     kernel: torch.Tensor
@@ -50,7 +49,7 @@ class TextureMap(nn.Module):
         padded = F.pad(image, (self.reach,) * 4, mode="replicate")
         energy = _channel_mean(F.conv2d(padded, self.kernel, stride=CELL).square())
         contrast = (self.spread(energy) + 1e-7).sqrt() / MIDDLING_CONTRAST
-        return contrast.clamp(*CONTRAST_RANGE).sqrt()
+        return contrast.clamp(*CONTRAST_RANGE)
 
 
 def _high_pass_phases(blur: torch.Tensor) -> torch.Tensor:
