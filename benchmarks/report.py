@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clr_infer.bench.kernels.tables import cpu_tables, gpu_table
+from clr_infer.bench.server_tables import server_tables
 from clr_infer.evaluate import findings, page_plots, tables
 from clr_infer.evaluate.fg_jpeg import SIMULATORS, fidelity
 from clr_infer.evaluate.plots import draw_plots
@@ -281,69 +282,11 @@ def runtimes() -> str:
     )
 
 
-def _served_label(row: dict) -> str:
-    cores = f"{row['threads']} core a call" if row["threads"] else "all cores a call"
-    if row["contestant"] == "session":
-        return f"in process, {cores}"
-    if row["contestant"] == "FastAPI":
-        return f"FastAPI + ONNX Runtime, {cores}"
-    return f"server, {row['transport']}{', shared memory' if row['shared_memory'] else ''}"
-
-
 def serving() -> str:
     """What the server adds to a network, and whole images beside a session and FastAPI."""
     if not (RESULTS / "server_cpu.json").exists():
         return "Not measured yet."
-    result = _load("server_cpu.json")
-    networks = [
-        [
-            f"{row['network']}, {row['transport']}{', shared memory' * row['shared_memory']}",
-            f"{row['in_process_p50_ms']:.2f}",
-            f"{row['p50_ms']:.2f}",
-            f"{row['overhead_p50_ms']:+.2f}",
-        ]
-        for row in result["network_level"]
-        if row["batch"] == 1
-    ]
-    closed = [row for row in result["image_level"] if row["loop"] == "closed"]
-    calls = list(dict.fromkeys(row["call"] for row in closed))
-    images = []
-    for label in dict.fromkeys(map(_served_label, closed)):
-        cells = [label]
-        for call in calls:
-            rows = [r for r in closed if r["call"] == call and _served_label(r) == label]
-            best = max(rows, key=lambda r: r["images_per_s"])
-            cells.append(
-                f"{rows[0]['p50_ms']:.0f} / {best['images_per_s']:.1f} ({best['concurrency']})"
-            )
-        images.append(
-            [*cells, f"{max(r['memory_mb'] for r in closed if _served_label(r) == label)}"]
-        )
-    random = [
-        f"{row['call']} p50 {row['p50_ms']:.0f} and p99 {row['p99_ms']:.0f} ms at "
-        f"{row['offered_per_s']:g}/s"
-        for row in result["image_level"]
-        if row["loop"] == "fixed rate"
-    ]
-    goals = ". ".join(
-        f"{text}: {'met' if result['goals'][name]['met'] else 'missed'} (aimed at "
-        f"{result['goals'][name]['goal']})"
-        for name, text in (
-            ("network_overhead_p50_ms", "What the server adds, ms"),
-            ("throughput_of_in_process", "Throughput beside the session's best"),
-        )
-    )
-    shares = result["goals"]["throughput_of_in_process"]["found"]
-    plan, cpu = result["plan"], result["environment"]
-    first = table(["network, batch 1, p50 ms", "in process", "server", "added"], networks)
-    second = table(["images, in turns", *calls, "memory, MB"], images)
-    return (
-        f"{first}\n\n{second}\n\nImages of {plan['width']}x{plan['height']}: p50 in ms of one "
-        f"caller / most images a second (with so many callers). {cpu['cpu']}, {cpu['cpu_cores']} "
-        f"cores, which callers and server share; profile {plan['profile']}. The server's share of "
-        f"the session's best throughput: {', '.join(f'{c} {s:.2f}' for c, s in shares.items())}. "
-        f"Requests at random moments, 70 % of full load: {'; '.join(random)}. {goals}."
-    )
+    return server_tables(_load("server_cpu.json"))
 
 
 TABLES = {
