@@ -1,4 +1,4 @@
-"""Redraw the tables of the README and of the pages in docs/ from the result files.
+"""Redraw the tables of the README, the model card and the pages in docs/ from the result files.
 
     python benchmarks/report.py             # rewrite the pages
     python benchmarks/report.py --check     # exit with 1 if it would change
@@ -29,6 +29,7 @@ EXPORT_PAGE = ROOT / "docs" / "export.md"
 KERNELS_PAGE = ROOT / "docs" / "kernels.md"
 RUNTIMES_PAGE = ROOT / "docs" / "runtimes.md"
 SERVING_PAGE = ROOT / "docs" / "serving.md"
+MODEL_CARD = ROOT / "clr_infer" / "weights" / "MODEL_CARD.md"
 
 
 KODAK, LIMITS, STRENGTH, ABLATIONS, DETECTION, WATERMARKS = (
@@ -317,7 +318,15 @@ TABLES = {
     "serving": serving,
 }
 """Tables by name; a page has those whose markers it has."""
-PAGES = (README, QUALITY_PAGE, EXPORT_PAGE, KERNELS_PAGE, RUNTIMES_PAGE, SERVING_PAGE)
+PAGES = (
+    README,
+    QUALITY_PAGE,
+    EXPORT_PAGE,
+    KERNELS_PAGE,
+    RUNTIMES_PAGE,
+    SERVING_PAGE,
+    MODEL_CARD,
+)
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 
 
