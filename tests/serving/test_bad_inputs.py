@@ -5,14 +5,15 @@ import io
 
 import numpy as np
 import pytest
-import tritonclient.grpc as triton
 from PIL import Image
-from tritonclient.utils import InferenceServerException
 
 from clr_infer.client import Client
 from clr_infer.client.calls import Call
 from clr_infer.errors import ImageError, InputError, ModelNotServed, RequestRefused
 from clr_infer.samples import SAMPLE
+
+triton = pytest.importorskip("tritonclient.grpc")
+InferenceServerException = pytest.importorskip("tritonclient.utils").InferenceServerException
 
 
 def _animation():

@@ -197,7 +197,7 @@ def test_more_requests_than_a_model_works_on_keep_moving(client):
 def test_a_passed_deadline_is_an_error(serving, photo, transport):
     with Client(serving.urls[transport], timeout_s=0.02) as client:
         with pytest.raises(DeadlineExceeded, match=r"0\.02 s"):
-            client.recover(photo)
+            client.protect(photo)
 
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
