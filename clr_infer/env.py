@@ -2,15 +2,18 @@
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from . import __version__
 from .runtimes import RUNTIMES, why_not
 from .weights import Weights
 
-__all__ = ["describe_environment"]
+__all__ = ["command_line", "describe_environment"]
 
 _PACKAGES = (
     "numpy",
@@ -52,6 +55,20 @@ def _processor() -> str:
     except OSError:
         names = []
     return names[0].strip() if names else platform.processor() or platform.machine()
+
+
+def command_line(program: str | None = None) -> str:
+    """The command that is running, for result files: absolute paths by their last name only.
+
+    Args:
+        program: what to call it; without it the name of the script.
+    """
+
+    def named(word: str) -> str:
+        option, equals, value = word.rpartition("=")
+        return option + equals + Path(value).name if Path(value).is_absolute() else word
+
+    return shlex.join([program or Path(sys.argv[0]).name, *map(named, sys.argv[1:])])
 
 
 def describe_environment() -> dict[str, Any]:

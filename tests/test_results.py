@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,11 @@ def test_parts_of_the_campaign_are_whole_and_of_the_shipped_weights(name):
     if name.startswith("kodak"):
         known = {one["name"] for one in _load("kodak.json")["images"]}
         assert {one["name"] if isinstance(one, dict) else one for one in images} == known
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_result_files_name_no_folder_of_a_machine(path):
+    assert not re.findall(r"""(?:^|[\s"'=])/\w+/[\w/]*""", path.read_text(encoding="utf-8"))
 
 
 def test_published_quality_covers_kodak():

@@ -1,11 +1,9 @@
 """What every result file says of the run that made it."""
 
-import shlex
 import subprocess
-import sys
 from typing import Any
 
-from ..env import describe_environment
+from ..env import command_line, describe_environment
 
 __all__ = ["commit", "facts"]
 
@@ -21,6 +19,6 @@ def facts(kind: str) -> dict[str, Any]:
     return {
         "kind": kind,
         "commit": commit(),
-        "command": shlex.join(["clr-infer", *sys.argv[1:]]),
+        "command": command_line("clr-infer"),
         "environment": describe_environment(),
     }

@@ -1,10 +1,10 @@
 """``bench gpu``."""
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
+from ..env import command_line
 from ..errors import RuntimeUnavailable, UsageError
 
 __all__ = ["add_gpu_suite"]
@@ -36,9 +36,8 @@ def _bench(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    command = shlex.join(["clr-infer", *sys.argv[1:]])
     goals, failed = run_gpu_suite(
-        args.output, args.minutes, command, say, args.rehearse, args.models
+        args.output, args.minutes, command_line("clr-infer"), say, args.rehearse, args.models
     )
     sys.stderr.flush()
     for line in failed:

@@ -2,11 +2,11 @@
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+from ..env import command_line
 from ..errors import OutputError, RuntimeUnavailable, UsageError
 
 __all__ = ["add_kernels_command"]
@@ -70,8 +70,7 @@ def _bench(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    command = shlex.join(["clr-infer", *sys.argv[1:]])
-    result = run_kernels(_plan(args), command, say, args.only, args.rehearse)
+    result = run_kernels(_plan(args), command_line("clr-infer"), say, args.only, args.rehearse)
     if args.output:
         _write(args.output, json.dumps(result, indent=1, allow_nan=False) + "\n")
         say(f"written to {args.output}")

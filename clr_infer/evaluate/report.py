@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from PIL import features
 
 from .. import __version__
 from ..attacks.steps import describe
+from ..env import command_line
 from ..errors import OutputError
 from .aggregate import aggregate
 from .plots import PLOTS, draw_plots
@@ -117,7 +117,7 @@ def gather_facts(
             for one in conditions
         ],
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": command_line(),
         "machine": {
             "platform": platform.platform(),
             "processor": platform.processor() or platform.machine(),
