@@ -42,6 +42,7 @@ def evaluate(part: str, photos: Path, options: list[str], output: Path) -> None:
     """Measure one part and move its ``report.json``."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["evaluate", str(photos), "-o", f"{folder}/report", "--set", part, *options]
+        words += ["--runtime", "onnxruntime"]  # what the default install has
         if clr_infer(words):
             raise SystemExit(f"{part} could not be measured")
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,7 @@ def gallery(kodak: Path, report: Path, weights: Path | None, limit: int | None, 
     words = expand_inputs([str(kodak)], recursive=False)[:limit]
     images = [(Path(word).name, load_input(word, Settings(), None).pixels) for word in words]
     sheet: np.ndarray = draw_gallery(
-        load(weights=weights), images, json.loads(report.read_text("utf-8"))
+        load("onnxruntime", weights=weights), images, json.loads(report.read_text("utf-8"))
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet).save(file, quality=85)

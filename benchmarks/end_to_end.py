@@ -1,4 +1,4 @@
-"""Latency and memory of protect and recover on this machine: the embedded runtime and its peer.
+"""Latency and memory of protect and recover on this machine: both CPU runtimes and their peer.
 
     python benchmarks/end_to_end.py -o benchmarks/results/end_to_end_cpu.json
 
@@ -98,7 +98,7 @@ def main() -> None:
         print(json.dumps(one_runtime(args.only, args.runs)))
         return
     runtimes = []
-    for name in ("onnxruntime", "torch"):
+    for name in ("onnxruntime", "openvino", "torch"):
         command = [sys.executable, __file__, "--only", name, "--runs", str(args.runs)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         runtimes.append(json.loads(done.stdout.splitlines()[-1]))

@@ -188,7 +188,7 @@ def main() -> None:
     WatermarkEncoder.loadModel()
     WatermarkDecoder.loadModel()
     files = [p for p in sorted(args.photos.iterdir()) if p.suffix in (".png", ".jpg")]
-    session = clr_infer.load()
+    session = clr_infer.load("onnxruntime")
     measured = []
     for index, file in enumerate(tqdm(files[: args.limit], unit="image")):
         image = np.asarray(Image.open(file).convert("RGB"))

@@ -146,7 +146,9 @@ def _measure(
     runnable = staging / f".{precision}-on-cpu"
     write_folder(runnable, weights, {}, files)
     quality = check(runnable, precision)
-    check_quality(quality["lost"], precision)
+    for lost in (quality["lost"], quality.get("lost_in_openvino")):
+        if lost is not None:
+            check_quality(lost, precision)
     return {**quality, "limits": QUALITY_LIMITS[precision], "emulated": emulated}
 
 

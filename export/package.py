@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from ..errors import OutputError
 from ..specs import SPECS
-from ..weights import MANIFEST, SAFETENSORS
+from ..weights import INT8_PREFIX, MANIFEST, SAFETENSORS
 from .inputs import pipeline_inputs
+from .quantize import quantised_layers, to_int8
 from .to_onnx import export_onnx
 from .validate import validate_onnx
 
@@ -23,7 +25,11 @@ __all__ = ["write_weights"]
 
 
 def write_weights(
-    folder: Path, networks: nn.ModuleDict, manifest: dict[str, Any], frames: np.ndarray | None
+    folder: Path,
+    networks: nn.ModuleDict,
+    manifest: dict[str, Any],
+    frames: np.ndarray | None,
+    calibration: np.ndarray | None = None,
 ) -> None:
     """Export all networks, validate each, and put the folder in place.
 
@@ -33,6 +39,8 @@ def write_weights(
         manifest: the facts; ``files`` and ``validation`` are filled in here.
         frames: real images, Bx3xSxS float32 in [0, 1], for the validation; ``None`` leaves the
             ONNX files out: weights for the torch runtime, and to train on.
+        calibration: other real images like ``frames``; with them the networks that have learned
+            convolutions get an int8 twin.
 
     Raises:
         ModelError: an export failed its validation; nothing was written.
@@ -44,10 +52,18 @@ def write_weights(
     facts["weights_sha256"] = hashlib.sha256(files[SAFETENSORS]).hexdigest()
     inputs = {} if frames is None else pipeline_inputs(networks, frames)
     validation = {}
+    calibrating = None if calibration is None else pipeline_inputs(networks, calibration, 1)
     for name, spec in SPECS.items() if inputs else ():
         graph = export_onnx(networks[name], spec, manifest["size"], facts)
         validation[name] = validate_onnx(networks[name], spec, graph, inputs[name])
         files[f"{name}.onnx"] = graph
+        model = onnx.load_from_string(graph)
+        if calibrating is not None and quantised_layers(model):
+            twin = to_int8(model, calibrating[name]).SerializeToString()
+            validation[INT8_PREFIX + name] = validate_onnx(
+                networks[name], spec, twin, inputs[name], "int8"
+            )
+            files[f"{INT8_PREFIX}{name}.onnx"] = twin
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     whole = {"format": 1, **manifest, "files": digests, "validation": validation}
     try:
@@ -55,9 +71,11 @@ def write_weights(
         staging = Path(tempfile.mkdtemp(dir=folder, prefix=".partial-"))
         try:
             for name, content in files.items():
+                (staging / name).parent.mkdir(exist_ok=True)
                 (staging / name).write_bytes(content)
             (staging / MANIFEST).write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
             for name in (*files, MANIFEST):
+                (folder / name).parent.mkdir(exist_ok=True)
                 os.replace(staging / name, folder / name)
         finally:
             shutil.rmtree(staging, ignore_errors=True)

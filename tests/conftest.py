@@ -68,7 +68,7 @@ def rocket() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def session() -> clr_infer.Session:
-    return clr_infer.load()
+    return clr_infer.load("onnxruntime")
 
 
 @pytest.fixture(scope="session")

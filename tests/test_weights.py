@@ -34,6 +34,7 @@ def test_every_file_of_the_manifest_is_there_and_right():
     assert set(weights.manifest["files"]) == {
         "clr_infer.safetensors",
         *(f"{name}.onnx" for name in SPECS),
+        *(f"int8/{name}.onnx" for name in ("protect", "align", "recover")),
     }
     for name in weights.manifest["files"]:
         assert weights.read(name)

@@ -8,7 +8,9 @@ from .steps import Chain, Step
 
 __all__ = ["Attack", "draw_alike", "draw_attack", "draw_crop"]
 
-_FILTERS = ("resize", "gaussian", "median", "noise", "tone")
+_FILTERS = ("resize", "gaussian", "median", "median", "noise", "tone")
+"""The median is drawn more often: it is the hardest to learn."""
+
 _FLOOR_BEFORE, _FLOOR_AFTER = 70, 50
 """Least quality factor of the JPEG before the crop and of the one after it."""
 
@@ -62,7 +64,7 @@ def draw_attack(rng: np.random.Generator, hardness: float, kept_min: float = 0.5
     after: Chain = ()
     if rng.random() < 0.2 * hardness:
         before = (_draw_jpeg(rng, hardness, _FLOOR_BEFORE),)
-    if rng.random() < 0.3 * hardness:
+    if rng.random() < 0.35 * hardness:
         after = (_draw_filter(rng, hardness, str(rng.choice(_FILTERS))),)
     if rng.random() < 0.75 * hardness:
         after = (*after, _draw_jpeg(rng, hardness, _FLOOR_AFTER))

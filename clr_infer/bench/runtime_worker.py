@@ -142,8 +142,11 @@ def _network_inputs(network: str, size: int, batch: int) -> dict[str, np.ndarray
 
 def _work(connection: Connection, candidate: Candidate) -> None:
     inside = _Inside(candidate)
-    while request := connection.recv():
-        name, *arguments = request
+    while True:
+        try:
+            name, *arguments = connection.recv()
+        except EOFError:  # the parent is done
+            return
         try:
             connection.send((False, getattr(inside, name)(*arguments)))
         except (ClrError, MemoryError) as error:

@@ -8,6 +8,7 @@ from ..errors import EngineMismatch, ModelError, RuntimeUnavailable, UsageError
 from ..specs import SPECS
 from ..weights import Weights
 from .base import Runtime, Tensors
+from .openvino_cpu import multiplies_int8
 
 __all__ = ["RUNTIMES", "Runtime", "Tensors", "open_runtime", "why_not"]
 
@@ -88,8 +89,8 @@ def _by_speed(weights: Weights) -> Iterable[str]:
         if "precision" not in weights.manifest:  # those folders are of ONNX files or engines
             yield "torch"
         yield "onnxruntime-cuda"
-    if weights.manifest.get("precision") == "bf16":  # in float32 it is no faster
-        yield "openvino"
+    if weights.manifest.get("precision") == "bf16" or (weights.has_int8 and multiplies_int8()):
+        yield "openvino"  # in float32 it is no faster
     yield "onnxruntime"
 
 

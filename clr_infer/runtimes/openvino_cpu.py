@@ -1,5 +1,6 @@
-"""OpenVINO on the CPU: bfloat16 layers where the processor has them."""
+"""OpenVINO on the CPU: int8 and bfloat16 layers, where the processor has the instructions."""
 
+import functools
 import threading
 from typing import Any
 
@@ -11,7 +12,9 @@ from ..specs import SPECS, check_inputs
 from ..weights import Weights
 from .base import Tensors
 
-__all__ = ["OpenVinoCpu"]
+__all__ = ["OpenVinoCpu", "multiplies_int8"]
+
+_VNNI = {"avx512_vnni", "avx_vnni"}
 
 
 class _Network:
@@ -25,8 +28,10 @@ class _Network:
 class OpenVinoCpu:
     """Runs exported networks image by image; each is compiled when first used.
 
-    The precision is that of the graph: nothing that is float32 there is rounded. A processor
-    without bfloat16 instructions computes bfloat16 layers in float32.
+    Int8 graphs are taken where there are any and the processor multiplies int8, see
+    :func:`multiplies_int8`. Otherwise the precision is that of the graph: nothing that is float32
+    there is rounded. A processor without bfloat16 instructions computes bfloat16 layers in
+    float32.
 
     Args:
         weights: where the ONNX files are.
@@ -47,7 +52,7 @@ class OpenVinoCpu:
                 'the openvino runtime needs OpenVINO: pip install "clr_infer[openvino]"'
             ) from error
         self._core = openvino.Core()
-        self._weights = weights
+        self._weights, self._int8 = weights, multiplies_int8()
         self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",  # or all of a graph is rounded, high passes too
@@ -65,13 +70,14 @@ class OpenVinoCpu:
             return self._networks[name]
 
     def _compiled(self, name: str) -> Any:
-        spec, graph = SPECS[name], self._weights.read(f"{name}.onnx")
+        spec, graph = SPECS[name], self._weights.read(self._weights.graph_name(name, self._int8))
         try:
             model = self._core.read_model(graph)
             found = [port.get_any_name() for port in (*model.inputs, *model.outputs)]
             if found != [t.name for t in (*spec.inputs, *spec.outputs)]:
                 raise WeightsError(f"{name}.onnx is another network: it has {', '.join(found)}")
             model.reshape({t.name: [1, *t.dims(self.size)] for t in spec.inputs})
+            _hold_rounding(model)
             return self._core.compile_model(model, "CPU", self._options)
         except RuntimeError as error:  # all that OpenVINO raises
             raise WeightsError(f"OpenVINO cannot load {name}: {_first_line(error)}") from error
@@ -101,6 +107,40 @@ class OpenVinoCpu:
                 with opened.lock:
                     pass
             self._networks.clear()
+
+
+def _hold_rounding(model: Any) -> None:
+    """Keep OpenVINO from moving a rounding to 8 bits in front of joins and sums.
+
+    It would give the parts of a joined tensor one rounding, also for those of their readers that
+    are float32: high passes of a residual of a few levels, and the image itself (12 dB of the
+    cropped-out area). A maximum that changes nothing stands in its way; behind an activation,
+    where there is nothing to move past, it would only stop the two from becoming one step.
+    """
+    from openvino import opset13 as ops
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "FakeQuantize":
+            continue
+        source = node.input_value(0)
+        if source.get_node().get_type_name() not in ("PRelu", "Constant"):
+            least = ops.constant(np.float32(np.finfo(np.float32).min))
+            node.input(0).replace_source_output(ops.maximum(source, least).output(0))
+
+
+@functools.cache
+def multiplies_int8() -> bool:
+    """Does this processor multiply 8-bit integers without saturating in between?
+
+    x86 processors without VNNI add pairs of products in 16 bits, which overflow silently with
+    weights that use the whole range. Where nothing says so the answer is no.
+    """
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            found = next((line for line in stream if line.startswith("flags")), "")
+    except OSError:
+        return False
+    return not _VNNI.isdisjoint(found.split())
 
 
 def _first_line(error: Exception) -> str:

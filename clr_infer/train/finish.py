@@ -48,6 +48,9 @@ _SLOPE_MAX = 2.0
 """Two sides that do not overlap tell where the threshold lies, not how sure to be beside it."""
 
 
+_INT8_PHOTOS = 20
+
+
 def collect(checkpoint: Path, fg_jpeg: Path, size: int) -> tuple[nn.ModuleDict, dict[str, Any]]:
     """Put the averaged weights of two checkpoints into the served networks.
 
@@ -231,7 +234,9 @@ def _calibrate_and_write(
     pixels = [_at_least(image.permute(1, 2, 0).cpu().numpy(), size) for image in photos.images]
     manifest["calibration"] = calibrate(networks, pixels, manifest["default_psnr_db"])
     frames = np.stack([to_frame(image, size) for image in (pixels * 3)[:3]])
-    write_weights(folder, networks, manifest, frames)
+    # The last ones, so that what is validated on is not what was calibrated on.
+    int8 = np.stack([to_frame(image, size) for image in pixels[3:][-_INT8_PHOTOS:] or pixels])
+    write_weights(folder, networks, manifest, frames, int8)
     return manifest
 
 

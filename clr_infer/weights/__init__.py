@@ -1,7 +1,8 @@
 """The trained weights that ship with the package, and folders like theirs.
 
 A folder of weights holds ``manifest.json`` (the facts of the networks, the sha256 of each file),
-one ``*.onnx`` per network, ``clr_infer.safetensors`` and ``MODEL_CARD.md``.
+one ``*.onnx`` per network, ``clr_infer.safetensors`` and ``MODEL_CARD.md``. It may hold an
+int8 twin of some networks, ``int8/*.onnx``, for runtimes that are faster with them.
 """
 
 import hashlib
@@ -11,10 +12,11 @@ from typing import Any
 
 from ..errors import WeightsError
 
-__all__ = ["MANIFEST", "SAFETENSORS", "Weights", "default_folder"]
+__all__ = ["INT8_PREFIX", "MANIFEST", "SAFETENSORS", "Weights", "default_folder"]
 
 MANIFEST = "manifest.json"
 SAFETENSORS = "clr_infer.safetensors"
+INT8_PREFIX = "int8/"
 _FORMAT = 1
 
 
@@ -53,6 +55,17 @@ class Weights:
         self.size = int(manifest["size"])
         self.psnr_db = float(manifest["psnr_db"])
         self.default_psnr_db = float(manifest["default_psnr_db"])
+
+    @property
+    def has_int8(self) -> bool:
+        """Are there graphs with int8 layers: of the folder's own precision, or beside others?"""
+        beside = any(name.startswith(INT8_PREFIX) for name in self.manifest["files"])
+        return beside or self.manifest.get("precision") == "int8"
+
+    def graph_name(self, network: str, int8: bool = False) -> str:
+        """The ONNX file of a network; with ``int8`` its int8 twin where there is one."""
+        twin = f"{INT8_PREFIX}{network}.onnx"
+        return twin if int8 and twin in self.manifest["files"] else f"{network}.onnx"
 
     def read(self, name: str) -> bytes:
         """Read a file and hold it against its sha256.

@@ -24,6 +24,7 @@ def fresh_log(monkeypatch):
 @pytest.fixture
 def no_gpu(monkeypatch):
     monkeypatch.setattr(runtimes, "device_capability", lambda: None)
+    monkeypatch.setattr(runtimes, "multiplies_int8", lambda: False)
 
 
 def test_auto_takes_the_embedded_runtime_without_a_gpu_and_says_so_once(no_gpu, caplog):
@@ -37,6 +38,7 @@ def test_auto_takes_the_embedded_runtime_without_a_gpu_and_says_so_once(no_gpu, 
 
 def test_auto_asks_for_the_fastest_first_on_a_gpu(monkeypatch):
     monkeypatch.setattr(runtimes, "device_capability", lambda: "9.0")
+    monkeypatch.setattr(runtimes, "multiplies_int8", lambda: False)
     weights = Weights()
     assert list(runtimes._by_speed(weights)) == ["torch", "onnxruntime-cuda", "onnxruntime"]
     weights.manifest["precision"] = "fp16"
