@@ -14,6 +14,7 @@ trained) and the real codec on photographs that nobody trained on. Kodak has no 
 import argparse
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,9 +49,9 @@ class FgJpeg(JpegModel):
     def __init__(self) -> None:
         self._network = load_served(Weights())["fg_jpeg"]
 
-    def __call__(self, image: torch.Tensor, qf: float, subsampling: str) -> torch.Tensor:
-        """Simulate JPEG on 1x3xHxW in [0, 1]."""
-        return self._network(image, torch.tensor([float(qf)]), subsampling)
+    def __call__(self, images: torch.Tensor, qf: Sequence[float], subsampling: str) -> torch.Tensor:
+        """Simulate JPEG on Bx3xHxW in [0, 1]."""
+        return self._network(images, torch.tensor(qf, dtype=torch.float32), subsampling)
 
 
 @dataclass(frozen=True)

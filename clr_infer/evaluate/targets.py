@@ -91,7 +91,10 @@ def _summary(report: dict[str, Any] | None, name: str, which: str) -> dict[str, 
 
 
 def targets(
-    full: dict[str, Any], limits: dict[str, Any] | None, detection: dict[str, Any] | None
+    full: dict[str, Any],
+    limits: dict[str, Any] | None,
+    detection: dict[str, Any] | None,
+    outpainting: dict[str, Any] | None = None,
 ) -> Iterable[Target]:
     """All targets.
 
@@ -99,6 +102,7 @@ def targets(
         full: the report of the full set on Kodak.
         limits: the report of the limits set, if there is one.
         detection: the threshold fixed on validation photographs, if there is one.
+        outpainting: what the same network guesses without protection, on the same crops.
     """
     labels = {name: condition.label for name, condition in CONDITIONS.items()}
     protected = full["aggregates"]["protected"]
@@ -119,7 +123,9 @@ def targets(
         yield Target(f"cropped-out PSNR: {labels[name]}", goal, ours, 2, unit=" dB")
         yield Target(f"over the best baseline: {labels[name]}", gain, over, 2, unit=" dB")
         what = f"over an outpainting network without protection: {labels[name]}"
-        yield Target(what, gain, None, 2, unit=" dB")
+        guess = outpainting["cropped_out_psnr_db"][name] if outpainting else None
+        ahead = None if ours is None or guess is None else ours - guess
+        yield Target(what, gain, ahead, 2, unit=" dB")
     found, alarms = None, None
     if detection is not None:
         found, alarms = rates(*all_confidences(full), detection["threshold"]["value"])
@@ -135,10 +141,13 @@ def _percent(share: float | None) -> float | None:
 
 
 def targets_table(
-    full: dict[str, Any], limits: dict[str, Any] | None, detection: dict[str, Any] | None
+    full: dict[str, Any],
+    limits: dict[str, Any] | None,
+    detection: dict[str, Any] | None,
+    outpainting: dict[str, Any] | None = None,
 ) -> str:
     """The targets as a table, with a count; see :func:`targets`."""
-    every = list(targets(full, limits, detection))
+    every = list(targets(full, limits, detection, outpainting))
     reached = sum(one.reached is True for one in every)
     known = sum(one.reached is not None for one in every)
     drawn = table(["target", "goal", "measured", ""], [one.cells() for one in every])

@@ -43,11 +43,13 @@ class Stage:
         psnr_db: strength of the residual now.
         hardness: of the post-processing, 0 to 1.
         alignment: weight of the feature-alignment loss; 0 switches it off.
+        jpeg: what compresses what the recover network is trained on.
     """
 
     psnr_db: float
     hardness: float
     alignment: float = 0.1
+    jpeg: JpegModel = _CODEC
 
 
 @dataclass
@@ -83,6 +85,7 @@ def attack_alike(
     attacks: Sequence[Attack],
     rng: np.random.Generator,
     with_alignment: bool = False,
+    jpeg: JpegModel = _CODEC,
 ) -> Views:
     """Attack protected images of one size, Bx3xHxW, by attacks of the same kinds.
 
@@ -91,6 +94,7 @@ def attack_alike(
         attacks: one for each, see :func:`.curriculum.draw_alike`.
         rng: of the noise.
         with_alignment: make the views that the feature-alignment loss needs as well.
+        jpeg: compresses what is received.
     """
     frame_h, frame_w = protected.shape[-2:]
     boxes = [box_to_pixels(Box(*attack.crop.values), frame_w, frame_h) for attack in attacks]
@@ -109,7 +113,7 @@ def attack_alike(
             simulated = attacked(protected, _SURROGATE)
     spans = [(x, y, x + width, y + height) for x, y in corners]
     crop_box = np.array(spans) / (frame_w, frame_h, frame_w, frame_h)
-    return Views(attacked(protected, _CODEC), clean, simulated, crop_box)
+    return Views(attacked(protected, jpeg), clean, simulated, crop_box)
 
 
 @dataclass
@@ -141,7 +145,7 @@ def make_batch(
     for native, own in zip(natives, residual.split(counts), strict=True):
         attacks = draw_alike(rng, stage.hardness, len(native))
         protected = merge_residual(native, own)
-        parts.append(attack_alike(protected, attacks, rng, stage.alignment > 0))
+        parts.append(attack_alike(protected, attacks, rng, stage.alignment > 0, stage.jpeg))
 
     def whole(views: list[torch.Tensor | None]) -> torch.Tensor | None:
         kept = [resize(view, size, size) for view in views if view is not None]

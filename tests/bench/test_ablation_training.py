@@ -51,6 +51,24 @@ def test_arms_train_in_turns_and_are_scored(ablation, photos, tmp_path):
     assert len(list(tmp_path.glob("*/checkpoint.pt"))) == len(ablation.ARMS)
 
 
+def test_one_arm_trains_on_fg_jpeg(ablation, photos, tmp_path, monkeypatch):
+    used = []
+    simulate = ablation.FgJpeg.__call__
+
+    def counted(self, images, qf, subsampling):
+        used.append(len(images))
+        return simulate(self, images, qf, subsampling)
+
+    monkeypatch.setattr(ablation.FgJpeg, "__call__", counted)
+    plan = ablation.Setting(size=32, batch=4, width=8, align_width=8).plan(ablation.ARMS[2], seed=0)
+    trainer = ablation.Trainer(plan, photos, tmp_path, torch.device("cpu"))
+    for jpeg in (None, ablation.FgJpeg()):
+        trainer.jpeg = jpeg
+        for _ in range(3):
+            trainer.train_step(0.9, np.random.default_rng(0))
+        assert bool(used) == (jpeg is not None)
+
+
 def test_one_arm_has_no_payload(ablation, photos, tmp_path):
     (arm,) = [arm for arm in ablation.ARMS if not arm.payload]
     plan = ablation.Setting(size=32, batch=1, width=8, align_width=8).plan(arm, seed=0)
@@ -65,8 +83,8 @@ def test_one_arm_has_no_payload(ablation, photos, tmp_path):
 def test_fg_jpeg_replaces_the_core_and_lets_gradients_through(ablation, coffee):
     image = torch.from_numpy(coffee[:64, :64].copy()).permute(2, 0, 1)[None] / 255.0
     image.requires_grad_()
-    simulated = ablation.FgJpeg()(image, 60.0, "4:2:0")
-    plain = ablation.JpegModel()(image, 60.0, "4:2:0")
+    simulated = ablation.FgJpeg()(image, [60.0], "4:2:0")
+    plain = ablation.JpegModel()(image, [60.0], "4:2:0")
     assert float((simulated - plain).detach().abs().max()) > 0
     simulated.sum().backward()
     assert float(image.grad.abs().mean()) > 0

@@ -30,10 +30,13 @@ def test_a_target_is_reached_missed_or_not_measured():
 
 def test_targets_of_a_report(report):
     threshold = {"threshold": {"value": 0.5}}
-    by_name = {one.what: one for one in targets(report, None, threshold)}
+    guessed = {"cropped_out_psnr_db": {"clean": 12.5, "jpeg80": 12.0, "jpeg60": 11.0}}
+    by_name = {one.what: one for one in targets(report, None, threshold, guessed)}
     clean = report["aggregates"]["by_condition"]["clean"]["main"]
     assert by_name["box IoU, mean: crop only"].measured == clean["iou_mean"]
     assert by_name["over the best baseline: crop only"].measured == clean["gain"]["psnr_out"]
+    ahead = by_name["over an outpainting network without protection: crop only"].measured
+    assert ahead == pytest.approx(clean["predicted"]["psnr_out"] - 12.5)
     assert by_name["box IoU, mean: JPEG 70"].measured is None  # was not in the run
     assert by_name["box IoU, mean: JPEG 50, kept 0.5"].measured is None
     (found,) = [one for name, one in by_name.items() if name.startswith("protected found")]
