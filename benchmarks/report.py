@@ -15,7 +15,7 @@ from pathlib import Path
 
 from clr_infer.bench.kernels.tables import cpu_tables, gpu_table
 from clr_infer.bench.server_tables import server_tables
-from clr_infer.evaluate import findings, page_plots, protocol, tables
+from clr_infer.evaluate import findings, page_plots, tables
 from clr_infer.evaluate.fg_jpeg import SIMULATORS, fidelity
 from clr_infer.evaluate.plots import draw_plots
 from clr_infer.evaluate.tables import table
@@ -73,30 +73,6 @@ def _thresholds() -> dict[str, float]:
 def targets() -> str:
     """The targets beside what was measured."""
     return targets_table(_load(KODAK), *map(_load_if, (LIMITS, DETECTION, OUTPAINTING)))
-
-
-def outpainting() -> str:
-    """What the recover network guesses without protection, beside what it reads with it."""
-    result, full = _load(OUTPAINTING), _load(KODAK)
-    rows = []
-    for name, guess in result["cropped_out_psnr_db"].items():
-        main = full["aggregates"]["by_condition"][name]["main"]
-        ours = main["predicted"]["psnr_out"]
-        best = ours - main["gain"]["psnr_out"]
-        cells = [f"{value:.2f}" for value in (ours, guess, best)]
-        rows.append([protocol.CONDITIONS[name].label, *cells, f"{ours - guess:+.2f}"])
-    header = [
-        "cropped-out PSNR dB, kept side 0.6 to 1",
-        "protected, predicted box",
-        "outpainting network, true box",
-        "best baseline, true box",
-        "protection gains",
-    ]
-    spent = result["training"]
-    return (
-        f"{table(header, rows)}\n\nOutpainting: {spent['steps']:,} steps on unprotected "
-        f"photographs, {spent['minutes_spent']:g} CPU minutes, from the shipped weights."
-    )
 
 
 def recovery() -> str:
@@ -350,7 +326,9 @@ TABLES = {
     "ablations": lambda: _drawn(ABLATIONS, findings.arms_table),
     "limits": lambda: _drawn(LIMITS, findings.limits_table),
     "failures": failures,
-    "outpainting": lambda: _drawn(OUTPAINTING, lambda _: outpainting()),
+    "outpainting": lambda: _drawn(
+        OUTPAINTING, lambda one: findings.outpainting_table(one, _load(KODAK))
+    ),
     "watermarks": lambda: _drawn(WATERMARKS, findings.watermarks_table),
     "quality": quality,
     "fg_jpeg": fg_jpeg,

@@ -14,6 +14,7 @@ __all__ = [
     "detection_at",
     "gain_of",
     "limits_table",
+    "outpainting_table",
     "reliability_of",
     "threshold_sentence",
     "watermarks_table",
@@ -23,6 +24,33 @@ __all__ = [
 
 _RIGHT_IOU = 0.9
 _NAMES = {"clean": "crop only", "jpeg80": "JPEG 80", "jpeg60": "JPEG 60"}
+
+
+def outpainting_table(result: dict[str, Any], full: dict[str, Any]) -> str:
+    """What the recover network guesses without protection, beside what it reads with it.
+
+    Args:
+        result: of ``benchmarks/outpainting.py``.
+        full: the report of the full set on the same crops.
+    """
+    rows = []
+    for name, guess in result["cropped_out_psnr_db"].items():
+        main = full["aggregates"]["by_condition"][name]["main"]
+        ours, gain = main["predicted"]["psnr_out"], main["gain"]["psnr_out"]
+        cells = [number(value, 2) for value in (ours, guess, ours - gain)]
+        rows.append([_NAMES[name], *cells, signed(ours - guess)])
+    header = [
+        "cropped-out PSNR dB, kept side 0.6 to 1",
+        "protected, predicted box",
+        "outpainting network, true box",
+        "best baseline, true box",
+        "protection gains",
+    ]
+    spent = result["training"]
+    return (
+        f"{table(header, rows)}\n\nOutpainting: {spent['steps']:,} steps on unprotected "
+        f"photographs, {spent['minutes_spent']:g} CPU minutes, from the shipped weights."
+    )
 
 
 def arms_table(result: dict[str, Any], true_box: bool = True) -> str:

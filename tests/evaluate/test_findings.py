@@ -142,3 +142,12 @@ def test_the_gallery_shows_every_case_again(report, session):
     green, red = (60, 230, 110), (255, 70, 70)
     colours = {tuple(pixel) for pixel in sheet.reshape(-1, 3)[::1].tolist()}
     assert green in colours or red in colours
+
+
+def test_outpainting_stands_beside_the_method(report):
+    clean = report["aggregates"]["by_condition"]["clean"]["main"]
+    spent = {"steps": 1200, "minutes_spent": 10.0}
+    result = {"cropped_out_psnr_db": {"clean": 12.5}, "training": spent}
+    text = findings.outpainting_table(result, report)
+    gain = clean["predicted"]["psnr_out"] - 12.5
+    assert "1,200 steps" in text and "| 12.50 |" in text and f"{gain:+.2f} |" in text
