@@ -39,6 +39,12 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--instances", type=int, metavar="N", help="of each network (default: by profile)"
     )
+    parser.add_argument(
+        "--cpu-runtime",
+        choices=("onnxruntime", "openvino"),
+        default="onnxruntime",
+        help="of the networks in Python; openvino takes the int8 graphs and is about twice as fast",
+    )
 
 
 def _repository(args: argparse.Namespace) -> int:
@@ -50,7 +56,7 @@ def _repository(args: argparse.Namespace) -> int:
         args.output,
         args.target,
         Weights(args.weights),
-        profile=chosen_profile(args.profile, args.instances),
+        profile=chosen_profile(args.profile, args.instances, args.cpu_runtime),
         engines=args.engines,
         with_weights=not args.configs_only,
         force=args.force,

@@ -62,18 +62,22 @@ def _serve(args: argparse.Namespace) -> int:
     except ImportError as error:
         message = f'serving needs pip install "clr_infer[serve]" ({error})'
         raise RuntimeUnavailable(message) from error
+    from ..runtimes import open_runtime
     from ..serving.profiles import chosen_profile
     from ..weights import Weights
 
     if args.golden_interval < 0 or args.golden_timeout <= 0:
         raise UsageError("--golden-interval must be 0 or more, --golden-timeout above 0")
+    weights = Weights(args.weights)
+    if args.cpu_runtime != "onnxruntime":
+        open_runtime(args.cpu_runtime, weights).close()  # or say what to install, at once
     options = ServeOptions(
         host=args.host,
         http_port=args.http_port,
         grpc_port=args.grpc_port,
         metrics_port=args.metrics_port,
-        weights=Weights(args.weights),
-        profile=chosen_profile(args.profile, args.instances),
+        weights=weights,
+        profile=chosen_profile(args.profile, args.instances, args.cpu_runtime),
         settings=Settings(max_pixels=args.max_pixels) if args.max_pixels else Settings(),
         drain_s=args.drain,
         golden_s=args.golden_interval,

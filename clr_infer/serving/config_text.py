@@ -45,7 +45,7 @@ def network_config(spec: NetworkSpec, target: str, weights: Weights, profile: Pr
     ]
     facts = {"network": spec.name}
     if target == "python":
-        facts["runtime"] = "auto" if spec.name == "fg_jpeg" else "onnxruntime"
+        facts["runtime"] = "auto" if spec.name == "fg_jpeg" else profile.cpu_runtime
         facts["threads"] = str(profile.threads)
     return _text([*lines, *_parameters(facts)])
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from ..errors import UsageError
 from ..runtimes.triton_server import MAX_BATCH
 
-__all__ = ["PROFILES", "Profile", "chosen_profile"]
+__all__ = ["CPU_RUNTIMES", "PROFILES", "Profile", "chosen_profile"]
+
+CPU_RUNTIMES = ("onnxruntime", "openvino")
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Profile:
             UNAVAILABLE.
         max_input_bytes: of all requests that an image-level model works on or lets wait, together;
             they lie in ``/dev/shm``.
+        cpu_runtime: of the networks of target ``python``, one of :data:`CPU_RUNTIMES`.
     """
 
     queue_delay_us: int = 0
@@ -30,6 +33,7 @@ class Profile:
     workers: int = MAX_BATCH
     max_queue: int = 128
     max_input_bytes: int = 192 << 20
+    cpu_runtime: str = "onnxruntime"
 
 
 PROFILES = {
@@ -40,16 +44,21 @@ PROFILES = {
 }
 
 
-def chosen_profile(name: str, instances: int | None = None) -> Profile:
+def chosen_profile(
+    name: str, instances: int | None = None, cpu_runtime: str = "onnxruntime"
+) -> Profile:
     """A profile by name, with another number of instances if one is given.
 
     Raises:
-        UsageError: no such profile, or fewer than one instance.
+        UsageError: no such profile or runtime, or fewer than one instance.
     """
     if name not in PROFILES:
         raise UsageError(f"there is no profile {name!r}; choose one of {', '.join(PROFILES)}")
+    if cpu_runtime not in CPU_RUNTIMES:
+        raise UsageError(f"there is no {cpu_runtime!r}; choose one of {', '.join(CPU_RUNTIMES)}")
+    profile = replace(PROFILES[name], cpu_runtime=cpu_runtime)
     if instances is None:
-        return PROFILES[name]
+        return profile
     if instances < 1:
         raise UsageError(f"there must be at least 1 instance, not {instances}")
-    return replace(PROFILES[name], instances=instances)
+    return replace(profile, instances=instances)

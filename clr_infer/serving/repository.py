@@ -89,7 +89,7 @@ def write_repository(
     """
     files = {k: v.encode() for k, v in repository_texts(target, weights, profile, settings).items()}
     if with_weights:
-        files.update(_weight_files(target, weights, engines))
+        files.update(_weight_files(target, weights, profile, engines))
     _check_free(folder, force)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,9 @@ def _in_python(spec: NetworkSpec, target: str) -> bool:
     return target == "python" or spec.name == "fg_jpeg"
 
 
-def _weight_files(target: str, weights: Weights, engines: Path | None) -> dict[str, bytes]:
+def _weight_files(
+    target: str, weights: Weights, profile: Profile, engines: Path | None
+) -> dict[str, bytes]:
     """Every version folder is a folder of weights: a manifest, and what its model reads."""
     manifest = (weights.folder / MANIFEST).read_bytes()
     files = {}
@@ -122,7 +124,10 @@ def _weight_files(target: str, weights: Weights, engines: Path | None) -> dict[s
         if target == "tensorrt" and not _in_python(spec, target):
             files[f"{folder}/{spec.name}.plan"] = _engine(spec, engines)
         else:
-            files[f"{folder}/{spec.name}.onnx"] = weights.read(f"{spec.name}.onnx")
+            names = {weights.graph_name(spec.name)}
+            if target == "python" and profile.cpu_runtime == "openvino":
+                names.add(weights.graph_name(spec.name, int8=True))
+            files |= {f"{folder}/{name}": weights.read(name) for name in names}
         files[f"{folder}/{MANIFEST}"] = manifest
     files[f"{SPECS['fg_jpeg'].model_name}/{VERSION}/{SAFETENSORS}"] = weights.read(SAFETENSORS)
     for model in IMAGE_MODELS.values():

@@ -103,6 +103,13 @@ def test_the_command_writes_a_repository_with_checked_weights(tmp_path):
         version = Weights(out / spec.model_name / "1")
         assert version.read(f"{spec.name}.onnx") == Weights().read(f"{spec.name}.onnx")
     assert main(["export", "repository", "--target", "python", "-o", str(out)]) == 1
+    assert not (out / "protect_network" / "1" / "int8").exists()
+    again = ["export", "repository", "--target", "python", "-o", str(out), "--force"]
+    assert main([*again, "--cpu-runtime", "openvino"]) == 0
+    for name in ("protect", "align", "recover"):
+        version = Weights(out / f"{name}_network" / "1")
+        assert version.read(f"int8/{name}.onnx") == Weights().read(f"int8/{name}.onnx")
+    assert '"openvino"' in (out / "protect_network" / "config.pbtxt").read_text()
     assert main(["export", "repository", "--target", "onnxruntime", "-o", str(out), "--force"]) == 0
     assert not (out / "protect_network" / "1" / "model.py").exists()
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import clr_infer
 from clr_infer import Session
 from clr_infer.cli import main
 from clr_infer.client import AsyncClient, Client, Retry
@@ -23,6 +24,8 @@ from clr_infer.errors import (
 )
 from clr_infer.samples import SAMPLE
 from clr_infer.serving.stubs import stub_processes
+
+from .conftest import start_serving
 
 triton = pytest.importorskip("tritonclient.grpc")
 InferenceServerException = pytest.importorskip("tritonclient.utils").InferenceServerException
@@ -143,7 +146,10 @@ def test_the_command_line_gives_the_same_with_a_server(serving, tmp_path, capsys
     Image.fromarray(fragment).save(tmp_path / "in.png")
     (tmp_path / "bad.jpg").write_text("no picture")
     records, files = [], []
-    for name, extra in (("here", []), ("there", ["--url", serving.urls["grpc"]])):
+    for name, extra in (
+        ("here", ["--runtime", "onnxruntime"]),
+        ("there", ["--url", serving.urls["grpc"]]),
+    ):
         out = tmp_path / name
         words = ["recover", str(tmp_path / "in.png"), str(tmp_path / "bad.jpg"), "--json"]
         assert main([*words, "-o", str(out), *extra]) == 1
@@ -246,3 +252,16 @@ def test_memory_stays_where_it_is(serving, photo):
         work([small] * 120, 2000)
         growth_mb = sum(map(_resident_mb, pids)) - before
     assert growth_mb < 100  # one lost 3 MB frame in three requests would be more
+
+
+def test_networks_can_run_in_openvino(photo, fragment):
+    own = start_serving("--cpu-runtime", "openvino")
+    try:
+        with Client(own.urls["grpc"]) as client, clr_infer.load("openvino") as session:
+            expected = session.protect(photo).image
+            np.testing.assert_array_equal(client.protect(photo).image, expected)
+            _same_place(client.locate(fragment), session.locate(fragment))
+            found = client.recover(fragment).image
+            np.testing.assert_array_equal(found, session.recover(fragment).image)
+    finally:
+        assert own.stop() == 0
