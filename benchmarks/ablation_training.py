@@ -152,12 +152,15 @@ def score(
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def train_side_by_side(setting: Setting, photos: Photos, folder: Path) -> list[tuple[Arm, Trainer]]:
+def train_side_by_side(
+    setting: Setting, photos: Photos, folder: Path, arms: Sequence[Arm] = ARMS
+) -> list[tuple[Arm, Trainer]]:
     """Train every arm with every seed, in turns, to the end of the schedule."""
     jpeg = FgJpeg()
     runs = []
     for seed in range(setting.seeds):
-        for number, arm in enumerate(ARMS):
+        for arm in arms:
+            number = ARMS.index(arm)
             plan = setting.plan(arm, seed)
             trainer = Trainer(plan, photos, folder / f"arm{number}-seed{seed}", CPU)
             if arm.fg_jpeg:
@@ -171,12 +174,14 @@ def train_side_by_side(setting: Setting, photos: Photos, folder: Path) -> list[t
     return runs
 
 
-def measure(setting: Setting, photos: Photos, val: Photos, folder: Path) -> dict:
+def measure(
+    setting: Setting, photos: Photos, val: Photos, folder: Path, chosen: Sequence[Arm] = ARMS
+) -> dict:
     """Train and score; returns the content of the result file."""
     images = [np.ascontiguousarray(one.permute(1, 2, 0).numpy()) for one in val.images]
-    runs = train_side_by_side(setting, photos, folder)
+    runs = train_side_by_side(setting, photos, folder, chosen)
     arms = []
-    for arm in ARMS:
+    for arm in chosen:
         own = []
         for trainer in (trainer for one, trainer in runs if one == arm):
             scores = score(arm, trainer, setting, images)
@@ -222,12 +227,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=Setting.minutes, help="of each run")
     parser.add_argument("--seeds", type=int, default=Setting.seeds)
     parser.add_argument("--size", type=int, default=Setting.size, help="frame in training")
+    numbers = range(1, len(ARMS) + 1)
+    text = ", ".join(f"{number} {arm.name}" for number, arm in zip(numbers, ARMS, strict=True))
+    parser.add_argument("--arms", type=int, nargs="+", choices=numbers, default=numbers, help=text)
     parser.add_argument("--limit", type=int, default=33, help="images to score on (default: 33)")
     args = parser.parse_args()
     setting = Setting(minutes=args.minutes, seeds=args.seeds, size=args.size)
     photos = Photos(args.images, CPU, side_min=args.size // 2)
     val = Photos(args.val, CPU, limit=args.limit)
-    result = measure(setting, photos, val, args.runs)
+    chosen = [ARMS[number - 1] for number in args.arms]
+    result = measure(setting, photos, val, args.runs, chosen)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 

@@ -42,6 +42,7 @@ KODAK, LIMITS, STRENGTH, ABLATIONS, DETECTION, WATERMARKS = (
 )
 """What ``benchmarks/campaign.py`` and ``benchmarks/watermarks.py`` measure."""
 OUTPAINTING = "outpainting_kodak.json"
+ALIGNMENT, TRAINING = "ablation_alignment.json", "ablation_training.json"
 _MISSING = "Not measured with these weights yet; the last section has the command."
 FAILURES = "failures.jpg"
 
@@ -190,9 +191,8 @@ def latency() -> str:
     )
 
 
-def alignment() -> str:
-    """The ablation of the feature-alignment loss."""
-    result = _load("ablation_alignment.json")
+def training_arms(result: dict) -> str:
+    """Small networks trained side by side."""
     rows = []
     for arm in result["arms"]:
         cells = []
@@ -333,7 +333,8 @@ TABLES = {
     "quality": quality,
     "fg_jpeg": fg_jpeg,
     "latency": latency,
-    "alignment": alignment,
+    "alignment": lambda: training_arms(_load(ALIGNMENT)),
+    "training": lambda: _drawn(TRAINING, training_arms),
     "kernels": kernels,
     "kernels_aot": kernels_aot,
     "precision": precision,
