@@ -29,12 +29,11 @@ from clr_infer.attacks.steps import parse_chain
 from clr_infer.evaluate.case import recover_with_true_box
 from clr_infer.evaluate.metrics import psnr_outside
 from clr_infer.geometry import Box, box_to_pixels, crop_mask
-from clr_infer.networks import Networks
 from clr_infer.networks.served import load_served
-from clr_infer.pixels import HostPixels
 from clr_infer.session import Session
 from clr_infer.settings import DEFAULT_SETTINGS
 from clr_infer.train.data import Photos
+from clr_infer.train.in_memory import TrainedNetworks
 from clr_infer.train.loop import Plan, Trainer
 from clr_infer.weights import Weights
 
@@ -104,35 +103,11 @@ class Setting:
         )
 
 
-class TrainedNetworks:
-    """The networks of a run as a runtime, at the frame of scoring."""
-
-    name, pixels = "trained", HostPixels()
-
-    def __init__(self, trainer: Trainer, setting: Setting) -> None:
-        plan = trainer.plan
-        self.size, self.psnr_db = setting.frame, setting.psnr_db
-        networks = Networks(self.size, plan.width, plan.align_width, plan.seed)
-        networks.load_state_dict(trainer.average.state_dict())
-        networks.protect.nominal_psnr_db = self.psnr_db
-        self._networks = networks.eval()
-
-    def run(self, network: str, tensors: dict) -> dict:
-        """Run the protect, align or recover network on a batch."""
-        given = [torch.from_numpy(np.ascontiguousarray(value)) for value in tensors.values()]
-        output = {"protect": "residual", "align": "aligned", "recover": "recovered"}[network]
-        with torch.inference_mode():
-            return {output: getattr(self._networks, network)(*given).numpy()}
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-
 def score(
     arm: Arm, trainer: Trainer, setting: Setting, images: list[np.ndarray]
 ) -> dict[str, float]:
     """Mean PSNR of the cropped-out area by condition, the same crops for every arm."""
-    session = Session(TrainedNetworks(trainer, setting), Weights(), DEFAULT_SETTINGS)
+    session = Session(TrainedNetworks(trainer, setting.frame), Weights(), DEFAULT_SETTINGS)
     found: dict[str, list[float]] = {name: [] for name in CONDITIONS}
     for index, image in enumerate(images):
         size = image.shape[1], image.shape[0]

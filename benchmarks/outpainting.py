@@ -25,36 +25,15 @@ from clr_infer.evaluate.case import recover_with_true_box
 from clr_infer.evaluate.metrics import psnr_outside
 from clr_infer.evaluate.protocol import CONDITIONS, kept_range
 from clr_infer.geometry import Box, box_to_pixels, crop_mask
-from clr_infer.networks import Networks
-from clr_infer.pixels import HostPixels
 from clr_infer.session import Session
 from clr_infer.settings import DEFAULT_SETTINGS
 from clr_infer.train.data import Photos
+from clr_infer.train.in_memory import TrainedNetworks
 from clr_infer.train.loop import Plan, Trainer
 from clr_infer.weights import Weights, default_folder
 
 MEASURED = ("clean", "jpeg80", "jpeg60")
 CPU = torch.device("cpu")
-
-
-class Outpainter:
-    """The trained align and recover networks as a runtime, at the frame of the shipped ones."""
-
-    name, pixels = "outpainting", HostPixels()
-
-    def __init__(self, networks: Networks, size: int) -> None:
-        self.size, self.psnr_db = size, 0.0
-        self._networks = networks.eval()
-
-    def run(self, network: str, tensors: dict) -> dict:
-        """Run the align or recover network on a batch."""
-        given = [torch.from_numpy(np.ascontiguousarray(value)) for value in tensors.values()]
-        output = {"align": "aligned", "recover": "recovered"}[network]
-        with torch.inference_mode():
-            return {output: getattr(self._networks, network)(*given).numpy()}
-
-    def close(self) -> None:
-        """Nothing to free."""
 
 
 def train(args: argparse.Namespace) -> Trainer:
@@ -109,11 +88,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     args = parser.parse_args()
     trainer, weights = train(args), Weights()
-    networks = Networks(weights.size, trainer.plan.width, trainer.plan.align_width)
-    for name in ("align", "recover"):
-        own = getattr(trainer.average, name).state_dict()
-        getattr(networks, name).load_state_dict(own)
-    session = Session(Outpainter(networks, weights.size), weights, DEFAULT_SETTINGS)
+    runtime = TrainedNetworks(trainer, weights.size)
+    session = Session(runtime, weights, DEFAULT_SETTINGS)
     report = json.loads(args.report.read_text("utf-8"))
     main_range = [row for row in report["cases"] if kept_range(row["kept"]) == "main"]
     cases = []

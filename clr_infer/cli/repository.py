@@ -43,7 +43,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "--cpu-runtime",
         choices=("onnxruntime", "openvino"),
         default="onnxruntime",
-        help="of the networks in Python; openvino takes the int8 graphs and is about twice as fast",
+        help="of the networks in Python; openvino takes the int8 graphs, which is faster",
     )
 
 

@@ -47,8 +47,8 @@ _FALSE_ALARM_RATE = 5e-4
 _SLOPE_MAX = 2.0
 """Two sides that do not overlap tell where the threshold lies, not how sure to be beside it."""
 
-
 _INT8_PHOTOS = 20
+"""At most so many calibrate the int8 twins."""
 
 
 def collect(checkpoint: Path, fg_jpeg: Path, size: int) -> tuple[nn.ModuleDict, dict[str, Any]]:

@@ -16,7 +16,6 @@ import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from ..attacks.simulate import JpegModel
 from ..errors import WeightsError
 from ..networks import Networks
 from ..networks.protect import NOMINAL_PSNR_DB
@@ -95,7 +94,7 @@ class Trainer:
             ``folder`` goes first.
 
     Attributes:
-        jpeg: set it to train with another model of JPEG than the exact one.
+        jpeg: the model of JPEG to train with; the exact one unless it is replaced.
 
     Raises:
         WeightsError: a checkpoint or the weights cannot be read, or are of other networks.
@@ -114,7 +113,7 @@ class Trainer:
         self.networks = Networks(plan.size, plan.width, plan.align_width, plan.seed).to(device)
         self.networks.to(memory_format=torch.channels_last)
         self.networks.mixed_precision = True
-        self.jpeg: JpegModel | None = None
+        self.jpeg = Stage.jpeg
         self.average = copy.deepcopy(self.networks).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             self.networks.parameters(), plan.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4
@@ -184,8 +183,7 @@ class Trainer:
     ) -> dict[str, torch.Tensor | float]:
         """Do one optimiser step; returns the numbers for the log, without waiting for them."""
         stage, rate = schedule(self.plan, progress)
-        if self.jpeg is not None:
-            stage = replace(stage, jpeg=self.jpeg)
+        stage = replace(stage, jpeg=self.jpeg)
         rate *= min(1.0, (self.step + 1) / _WARM_UP_STEPS)
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.learning_rate * rate

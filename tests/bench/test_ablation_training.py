@@ -62,11 +62,11 @@ def test_one_arm_trains_on_fg_jpeg(ablation, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(ablation.FgJpeg, "__call__", counted)
     plan = ablation.Setting(size=32, batch=4, width=8, align_width=8).plan(ablation.ARMS[2], seed=0)
     trainer = ablation.Trainer(plan, photos, tmp_path, torch.device("cpu"))
-    for jpeg in (None, ablation.FgJpeg()):
+    for jpeg in (trainer.jpeg, ablation.FgJpeg()):
         trainer.jpeg = jpeg
         for _ in range(3):
             trainer.train_step(0.9, np.random.default_rng(0))
-        assert bool(used) == (jpeg is not None)
+        assert bool(used) == isinstance(jpeg, ablation.FgJpeg)
 
 
 def test_one_arm_has_no_payload(ablation, photos, tmp_path):

@@ -61,7 +61,7 @@ def float32(monkeypatch):
 
 
 @pytest.fixture
-def int8(monkeypatch):
+def int8():
     if not openvino_cpu.multiplies_int8():
         pytest.skip("this processor has no VNNI")
 
