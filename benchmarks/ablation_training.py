@@ -3,9 +3,9 @@
     python benchmarks/ablation_training.py --images photos/ --val held_out/ \
         --runs runs/ablation -o benchmarks/results/ablation_alignment.json
 
-The arms differ in one thing each: the feature-alignment loss; what stands in for JPEG where
-gradients are needed (the exact core with straight-through rounding, or FG-JPEG); a payload at all,
-without which the recover network learns to outpaint. They take turns in
+The arms differ in one thing each: the feature-alignment loss; what stands in for JPEG (the exact
+core, or FG-JPEG; the gradient goes straight through in both); a payload at all, without which the
+recover network learns to outpaint. They take turns in
 short slices, so that what else the machine does falls on all of them; each gets the same time, not
 the same number of steps, as a better training would. Scored with true boxes (the localizer is not
 trained) and the real codec on photographs that nobody trained on. Kodak has no place here.
@@ -66,7 +66,7 @@ class Arm:
 ARMS = (
     Arm("without alignment loss", 0.0),
     Arm("with alignment loss", Plan.alignment),
-    Arm("without, gradients of FG-JPEG", 0.0, fg_jpeg=True),
+    Arm("without, FG-JPEG in the codec's place", 0.0, fg_jpeg=True),
     Arm("outpainting, no protection", 0.0, payload=False),
 )
 _NO_PAYLOAD_DB = 100.0

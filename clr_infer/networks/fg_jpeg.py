@@ -3,7 +3,11 @@
 The plain differentiable core replaces the rounding of DCT coefficients by a smooth surrogate, and
 is off by what the surrogate leaves. FG-JPEG puts a small network in its place: it sees each
 coefficient, its distance to the nearest level, its frequency and the quality factor, and says
-where the real codec would have put it. Trained against libjpeg, it keeps useful gradients.
+where the real codec would have put it.
+
+Trained against libjpeg it learns a staircase, whose slope is zero or noise nearly everywhere: what
+is trained through it would learn little. So the coefficients' gradient goes past the network,
+straight through, and only the value is the network's.
 """
 
 import torch
@@ -48,9 +52,16 @@ class _Corrector(nn.Module):
             self.head.weight.mul_(0.1)
 
     def forward(self, levels: torch.Tensor, step: torch.Tensor, qf: torch.Tensor) -> torch.Tensor:
-        """Unrounded levels Nxhxwx8x8, their steps and QFs (N) to rounded levels."""
+        """Unrounded levels Nxhxwx8x8, their steps and QFs (N) to rounded levels.
+
+        The gradient with respect to the levels is 1.
+        """
+        rounded = self._round(levels.detach(), step, qf)
+        return rounded + (levels - levels.detach()) if levels.requires_grad else rounded
+
+    def _round(self, levels: torch.Tensor, step: torch.Tensor, qf: torch.Tensor) -> torch.Tensor:
         count, shape = levels.shape[0], levels.shape
-        nearest = round_half_away(levels).detach()
+        nearest = round_half_away(levels)
         rest = (levels - nearest).reshape(count, -1, 64, 1)
         size = torch.tanh(levels).reshape(count, -1, 64, 1)
         coarse = (step.expand_as(levels).log() / 4.0).reshape(count, -1, 64, 1)

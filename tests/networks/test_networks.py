@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from clr_infer.kernels import jpeg_simulate
 
 from clr_infer.networks import Networks, place
 from clr_infer.networks.blocks import GaussianBlur, cell_conv
@@ -167,6 +168,27 @@ def test_fg_jpeg_is_differentiable_in_image_and_quality():
     out.square().sum().backward()
     assert image.grad is not None and float(image.grad.abs().mean()) > 0
     assert qf.grad is not None and torch.isfinite(qf.grad).all() and float(qf.grad.abs().min()) > 0
+
+
+def test_the_gradient_of_fg_jpeg_goes_straight_through():
+    torch.manual_seed(0)
+    network = FgJpegNetwork(8)
+    ramp = torch.linspace(0.2, 0.8, 48).expand(1, 3, 48, 48)
+    image = ramp + 0.02 * torch.randn(1, 3, 48, 48)
+    qf, towards = torch.tensor([70.0]), torch.randn_like(image)
+
+    def gradient(simulate) -> torch.Tensor:
+        leaf = image.clone().requires_grad_()
+        (simulate(leaf) * towards).sum().backward()
+        return leaf.grad.flatten()
+
+    ours = gradient(lambda leaf: network(leaf, qf))
+    plain = gradient(lambda leaf: jpeg_simulate(leaf, qf))
+    assert torch.cosine_similarity(ours, plain, dim=0) > 0.999
+    before = network(image, qf)
+    with torch.no_grad():  # the network still decides on the value
+        network.luma.head.bias.add_(0.5)
+    assert float((network(image, qf) - before).detach().abs().max()) > 1 / 255
 
 
 def test_the_qf_predictor_gives_a_distribution():
