@@ -9,6 +9,9 @@ These libraries carry a message, 32 bits here; they neither say where a fragment
 was cut away. ``blind_watermark`` finds the place by template matching if the ORIGINAL is at hand;
 with it, its message is read from a canvas that the fragment was laid back into, as its own
 documentation does. Each library at its default strength, messages drawn once an image.
+
+With new weights, ``--only-ours`` measures our own row anew and keeps the libraries' rows, which do
+not depend on them.
 """
 
 import argparse
@@ -113,14 +116,15 @@ def _safely(read: Callable, received: np.ndarray) -> Bits | None:
         return None
 
 
-def measure_image(session: clr_infer.Session, index: int, image: np.ndarray) -> dict:
-    """All methods on one image: PSNR of the marked image and, by condition, what came back."""
-    bits = np.random.default_rng([7, index]).integers(0, 2, BITS)
+def _crop(index: int, image: np.ndarray) -> protocol.Crop:
     kept = protocol.paired_kept(index, protocol.MAIN_KEPT)
-    crop = protocol.draw_crop(0, index, kept, image.shape[1], image.shape[0])
-    seen = np.zeros(image.shape[:2], bool)
-    x0, y0, x1, y1 = crop.box_px
-    seen[y0:y1, x0:x1] = True
+    return protocol.draw_crop(0, index, kept, image.shape[1], image.shape[0])
+
+
+def measure_libraries(index: int, image: np.ndarray) -> dict:
+    """The libraries on one image: PSNR of the marked image and, by condition, what came back."""
+    bits = np.random.default_rng([7, index]).integers(0, 2, BITS)
+    crop = _crop(index, image)
     methods = {name: _invisible(name) for name in ("dwtDct", "dwtDctSvd", "rivaGan")}
     methods["blind_watermark"] = (_blind_embed, _blind_read)
     found: dict = {}
@@ -137,6 +141,15 @@ def measure_image(session: clr_infer.Session, index: int, image: np.ndarray) -> 
         found[name] = {"psnr": metrics.psnr(image, marked), "cases": rows}
         if with_original:
             found[f"{name}+original"] = found[name] | {"cases": with_original}
+    return found
+
+
+def measure_ours(session: clr_infer.Session, index: int, image: np.ndarray) -> dict:
+    """The same of our own method."""
+    crop = _crop(index, image)
+    seen = np.zeros(image.shape[:2], bool)
+    x0, y0, x1, y1 = crop.box_px
+    seen[y0:y1, x0:x1] = True
     protected = session.protect(image).image
     rows = {}
     for condition in CONDITIONS:
@@ -149,8 +162,7 @@ def measure_image(session: clr_infer.Session, index: int, image: np.ndarray) -> 
             out = metrics.psnr_outside(image, whole, seen)
         iou = box_iou(box, truth) if box else 0.0
         rows[condition] = {"bits_right": None, "whole_message": None, "iou": iou, "psnr_out": out}
-    found["clr_infer"] = {"psnr": metrics.psnr(image, protected), "cases": rows}
-    return found
+    return {"clr_infer": {"psnr": metrics.psnr(image, protected), "cases": rows}}
 
 
 def _mean(values: list) -> float | None:
@@ -183,7 +195,9 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--only-ours", action="store_true", help="keep the libraries' rows of FILE")
     args = parser.parse_args()
+    before = json.loads(args.output.read_text("utf-8")) if args.only_ours else None
     bw_notes.close()
     WatermarkEncoder.loadModel()
     WatermarkDecoder.loadModel()
@@ -192,18 +206,24 @@ def main() -> None:
     measured = []
     for index, file in enumerate(tqdm(files[: args.limit], unit="image")):
         image = np.asarray(Image.open(file).convert("RGB"))
-        measured.append(measure_image(session, index, image))
+        theirs = {} if before else measure_libraries(index, image)
+        measured.append(theirs | measure_ours(session, index, image))
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     libraries = ("invisible-watermark", "blind-watermark", "opencv-python", "numpy", "torch")
+    methods = summarise(measured)
+    if before:
+        if before["images"] != len(measured) or before["conditions"] != CONDITIONS:
+            raise SystemExit(f"{args.output} is of other images or conditions: measure everything")
+        methods = [row for row in before["methods"] if row["name"] != "clr_infer"] + methods
     result = {
         "kind": "watermarks",
         "commit": commit.stdout.strip(),
         "weights": session.weights.manifest["files"],
-        "versions": {name: version(name) for name in libraries},
+        "versions": before["versions"] if before else {name: version(name) for name in libraries},
         "bits": BITS,
         "images": len(measured),
         "conditions": CONDITIONS,
-        "methods": summarise(measured),
+        "methods": methods,
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

@@ -1,7 +1,7 @@
 """Protect, locate and recover, written once over any runtime."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -37,9 +37,21 @@ class _Stopwatch:
 
 
 def protect(
-    runtime: Runtime, images: Sequence[object], psnr_db: float, settings: Settings
+    runtime: Runtime,
+    images: Sequence[object],
+    psnr_db: float,
+    settings: Settings,
+    refined: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> list[Protected]:
     """Protect images, HxWx3 uint8 or PIL, each at its own size.
+
+    Args:
+        runtime: executes the protect network.
+        images: the originals.
+        psnr_db: strength.
+        settings: limits.
+        refined: makes the residual of one image, HxWx3 uint8, in the network's place, see
+            :class:`.refine.Refiner`.
 
     Raises:
         ImageError: an image cannot be used.
@@ -55,7 +67,11 @@ def protect(
         originals = [pixels.upload(check_pixels(image, settings)) for image in images]
         frames = pixels.preprocess(originals, runtime.size)
     with clock.stage("protect"):
-        residuals = runtime.run("protect", {"image": frames})["residual"]
+        if refined is None:
+            residuals = runtime.run("protect", {"image": frames})["residual"]
+        else:
+            made = [refined(pixels.download(original)) for original in originals]
+            residuals = pixels.upload(np.stack(made))
     with clock.stage("merge"):
         merged = [
             pixels.residual_merge(o, r, pixels.residual_psnr_db(r) + psnr_db - runtime.psnr_db)

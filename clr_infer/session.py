@@ -1,13 +1,17 @@
 """In-process use: ``load()`` and ``Session``."""
 
-from collections.abc import Sequence
+import functools
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from . import pipeline
+from .errors import InputError
 from .geometry import FULL_FRAME
+from .refine import REFINE_STEPS_MAX, Refiner
 from .results import Located, Protected, Recovered, Simulated
 from .runtimes import Runtime, open_runtime
 from .settings import DEFAULT_SETTINGS, Settings
@@ -31,6 +35,8 @@ class Session:
 
     def __init__(self, runtime: Runtime, weights: Weights, settings: Settings) -> None:
         self.runtime, self.weights, self.settings = runtime, weights, settings
+        self._refining = threading.Lock()
+        self._refiner: Refiner | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +65,7 @@ class Session:
                 tensors["crop_box"] = np.tile(np.array([FULL_FRAME], np.float32), (batch, 1))
             self.runtime.run(spec.name, tensors)
 
-    def protect(self, image: object, *, psnr_db: float | None = None) -> Protected:
+    def protect(self, image: object, *, psnr_db: float | None = None, refine: int = 0) -> Protected:
         """Protect an image.
 
         Args:
@@ -67,12 +73,15 @@ class Session:
             psnr_db: strength, as PSNR of the protected image to the original: lower is stronger,
                 more robust and more visible. Smooth images, which hide less, come out up to some
                 dB above it. ``None`` takes the default of the weights.
+            refine: steps to improve the payload of this image by, see :class:`.refine.Refiner`:
+                seconds on a CPU, for a better recovery. 0 takes the network's as it is.
 
         Raises:
             ImageError: the image cannot be used.
-            InputError: the strength is not between 30 and 50 dB.
+            InputError: the strength is not between 30 and 50 dB, or the steps not from 0 to 1000.
+            RuntimeUnavailable: refining needs PyTorch.
         """
-        return self.protect_batch([image], psnr_db=psnr_db)[0]
+        return self.protect_batch([image], psnr_db=psnr_db, refine=refine)[0]
 
     def locate(self, image: object) -> Located:
         """Say whether an image is protected and where in its original it lay.
@@ -104,11 +113,20 @@ class Session:
         return self.fg_jpeg_batch([image], qf)[0]
 
     def protect_batch(
-        self, images: Sequence[object], *, psnr_db: float | None = None
+        self, images: Sequence[object], *, psnr_db: float | None = None, refine: int = 0
     ) -> list[Protected]:
         """Protect several images in one run of the network, see :meth:`protect`."""
         strength = self.weights.default_psnr_db if psnr_db is None else psnr_db
-        return pipeline.protect(self.runtime, images, strength, self.settings)
+        refined = self._refined(refine) if refine else None
+        return pipeline.protect(self.runtime, images, strength, self.settings, refined)
+
+    def _refined(self, steps: int) -> Callable[[np.ndarray], np.ndarray]:
+        if not 0 < steps <= REFINE_STEPS_MAX:
+            raise InputError(f"refine must be 0 to {REFINE_STEPS_MAX} steps, not {steps}")
+        with self._refining:
+            if self._refiner is None:
+                self._refiner = Refiner(self.weights)
+        return functools.partial(self._refiner.residual, steps=steps)
 
     def locate_batch(self, images: Sequence[object]) -> list[Located]:
         """Locate several images in one run of the networks, see :meth:`locate`."""

@@ -49,7 +49,7 @@ def outpainting_table(result: dict[str, Any], full: dict[str, Any]) -> str:
     spent = result["training"]
     return (
         f"{table(header, rows)}\n\nOutpainting: {spent['steps']:,} steps on unprotected "
-        f"photographs, {spent['minutes_spent']:g} minutes, from the shipped weights."
+        f"photographs, {spent['minutes_spent']:g} minutes."
     )
 
 

@@ -38,6 +38,29 @@ class _Fold(nn.Module):
         return x.sum((2, 4))
 
 
+class _Unfold(nn.Module):
+    """Spread a map onto one of twice its side: what changes slowly, and what a place holds inside.
+
+    Args:
+        width: channels that come in.
+        channels: that go out.
+        kernel: side of the convolutions.
+    """
+
+    def __init__(self, width: int, channels: int, kernel: int = 1) -> None:
+        super().__init__()
+        self.smooth = nn.Conv2d(width, channels, kernel, padding=kernel // 2)
+        self.inside = nn.Conv2d(width, 4 * channels, kernel, padding=kernel // 2)
+        with torch.no_grad():
+            self.inside.weight.zero_()
+            self.inside.bias.zero_()
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features BxWxhxw to BxCx2hx2w."""
+        inside = F.pixel_shuffle(self.inside(features), 2)
+        return _upsample(self.smooth(features), 2) + inside
+
+
 def extend(canvas: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """What lies outside a crop, guessed from the crop alone: its colours, ever smoother outwards.
 
@@ -82,10 +105,10 @@ class RecoverNetwork(nn.Module):
         self.coarse_guess = nn.Conv2d(4, width, 3, padding=1)
         self.fine_guess = nn.Conv2d(4, width, 3, padding=1)
         self.coarse_blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
-        self.coarse_out = nn.Conv2d(width, width, 1)
+        self.coarse_out = _Unfold(width, width)
         self.fine_blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
-        self.fine_out = nn.Conv2d(width, width, 1)
-        self.thumbnail = nn.Conv2d(width, 3, 3, padding=1)
+        self.fine_out = _Unfold(width, width)
+        self.thumbnail = _Unfold(width, 3, 3)
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(2)))
         self.head = nn.Conv2d(width, 3 * CELL**2, 3, padding=1)
         with torch.no_grad():
@@ -97,7 +120,7 @@ class RecoverNetwork(nn.Module):
         """Recover the frame from a placed image and its crop mask, see :func:`~.kernels.place`.
 
         Returns:
-            The recovered frame, Bx3xSxS, and the thumbnail it grew from, Bx3x(S/8)x(S/8).
+            The recovered frame, Bx3xSxS, and the thumbnail it grew from, Bx3x(S/4)x(S/4).
         """
         x = torch.cat([(canvas - 0.5) * mask, mask, self.high_pass(canvas) * mask], dim=1)
         f = self.look(self.stem(x))
@@ -106,12 +129,12 @@ class RecoverNetwork(nn.Module):
         guess = extend(canvas, mask) - 0.5
         coarse = self.coarse(f, seen) + self.coarse_guess(F.avg_pool2d(guess, 2))
         coarse = self.coarse_blocks(coarse)
-        fine = self.fine(f, seen) + self.fine_guess(guess) + _upsample(self.coarse_out(coarse), 2)
+        fine = self.fine(f, seen) + self.fine_guess(guess) + self.coarse_out(coarse)
         fine = self.fine_blocks(fine)
         thumbnail = 0.5 + self.thumbnail(activate(fine)).float()
-        f = f + _upsample(self.fine_out(fine), 2)
+        f = f + self.fine_out(fine)
         detail = F.pixel_shuffle(self.head(activate(self.blocks(f))), CELL).float()
-        base = mask * canvas + (1.0 - mask) * _upsample(thumbnail, 2 * CELL)
+        base = mask * canvas + (1.0 - mask) * _upsample(thumbnail, CELL)
         return base + detail, thumbnail
 
     def forward(self, received: torch.Tensor, crop_box: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from ..attacks.simulate import JpegModel, beside, crop_all, quantise, resize
 from ..geometry import Box, box_to_pixels
 from ..kernels.reference import place
 from ..networks import Networks
+from ..networks.blocks import CELL
 from .data import Photos
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "forward_pass",
     "make_batch",
     "merge_residual",
+    "recovery_loss",
 ]
 
 _BOX_JITTER_PX = 0.3
@@ -171,6 +173,44 @@ def _alignment_loss(networks: Networks, views: Views, features: torch.Tensor) ->
     return distances[0] + distances[1]
 
 
+def recovery_loss(
+    recovered: torch.Tensor, thumbnail: torch.Tensor, original: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """How far recovered frames are from their originals.
+
+    Args:
+        recovered: Bx3xSxS.
+        thumbnail: Bx3x(S/4)x(S/4).
+        original: Bx3xSxS.
+        mask: Bx1xSxS, 1 inside the crop.
+
+    Returns:
+        The loss, a scalar, and ``out_db`` and ``thumb_db``, see :func:`forward_pass`.
+    """
+    outside = 1.0 - mask
+    error = recovered - original
+    outside_n, inside_n = 3 * outside.sum() + 1, 3 * mask.sum() + 1
+    squared = (error.square() * outside).sum() / outside_n
+    # The logarithm weighs images by what they still can gain: its mean is a PSNR.
+    area = outside.mean((1, 2, 3))
+    own = (error.square() * outside).mean((1, 2, 3)) / (area + 1e-3)
+    loss = 0.1 * (((own + _LOG_FLOOR) / _LOG_FLOOR).log() * (area > 0.02)).mean()
+    loss = loss + 0.5 * (error.abs() * outside).sum() / outside_n
+    loss = loss + 0.1 * (error.abs() * mask).sum() / inside_n
+    thumb = torch.zeros((), device=loss.device)
+    factors = (CELL, 2 * CELL, 4 * CELL, 8 * CELL)
+    for factor in factors:
+        truth = F.avg_pool2d(original, factor)
+        guess = F.avg_pool2d(thumbnail, factor // CELL)
+        weight = F.avg_pool2d(outside, factor) + 0.15
+        thumb = thumb + ((guess - truth).square() * weight).sum() / (3 * weight.sum())
+    numbers = {
+        "out_db": -10 * squared.detach().clamp(min=1e-6).log10(),
+        "thumb_db": -10 * (thumb.detach() / len(factors)).clamp(min=1e-6).log10(),
+    }
+    return loss + 5 * thumb, numbers
+
+
 def forward_pass(
     networks: Networks,
     photos: Photos,
@@ -203,27 +243,7 @@ def forward_pass(
     with networks.precision():
         recovered, thumbnail = networks.recover.read(*placed)
     _, mask = place(views.received[:, :1].detach(), beside(aligned, views.crop_box))
-    outside = 1.0 - mask
-    error = recovered.float() - batch.original
-    outside_n, inside_n = 3 * outside.sum() + 1, 3 * mask.sum() + 1
-    squared = (error.square() * outside).sum() / outside_n
-    # The logarithm weighs images by what they still can gain: its mean is a PSNR.
-    area = outside.mean((1, 2, 3))
-    own = (error.square() * outside).mean((1, 2, 3)) / (area + 1e-3)
-    loss = 0.1 * (((own + _LOG_FLOOR) / _LOG_FLOOR).log() * (area > 0.02)).mean()
-    loss = loss + 0.5 * (error.abs() * outside).sum() / outside_n
-    loss = loss + 0.1 * (error.abs() * mask).sum() / inside_n
-    thumb = torch.zeros((), device=loss.device)
-    for factor in (8, 16, 32):
-        truth = F.avg_pool2d(batch.original, factor)
-        guess = F.avg_pool2d(thumbnail, factor // 8) if factor > 8 else thumbnail
-        weight = F.avg_pool2d(outside, factor) + 0.15
-        thumb = thumb + ((guess - truth).square() * weight).sum() / (3 * weight.sum())
-    loss = loss + 5 * thumb
-    numbers = {
-        "out_db": -10 * squared.detach().clamp(min=1e-6).log10(),
-        "thumb_db": -10 * (thumb.detach() / 3).clamp(min=1e-6).log10(),
-    }
+    loss, numbers = recovery_loss(recovered.float(), thumbnail, batch.original, mask)
     if views.clean is not None:
         alignment = _alignment_loss(networks, views, features)
         restoration = (aligned - views.clean).abs().mean()

@@ -57,8 +57,8 @@ class Piece:
     reserve_s: float = 25.0
     least_s: float = 0.0
     schedule: float | None = None
-    size: int = 256
-    batch: int = 128
+    size: int = 384
+    batch: int = 48
     group: int = 16
     learning_rate: float = 4e-4
     alignment: float = 0.0

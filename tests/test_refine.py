@@ -1,0 +1,99 @@
+"""Refined protection: the payload of one image, improved by descent."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import clr_infer
+from clr_infer.attacks import real
+from clr_infer.attacks.steps import parse_chain
+from clr_infer.cli import main
+from clr_infer.errors import InputError, RuntimeUnavailable
+from clr_infer.evaluate.case import recover_with_true_box
+from clr_infer.evaluate.metrics import psnr_outside
+from clr_infer.geometry import Box, box_to_pixels, crop_mask
+from clr_infer.refine import Refiner
+from clr_infer.residual import residual_psnr_db
+from clr_infer.weights import Weights
+
+
+@pytest.fixture(scope="module")
+def session():
+    with clr_infer.load("onnxruntime") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def refiner() -> Refiner:
+    return Refiner(Weights())
+
+
+def test_without_steps_it_is_the_network(session, refiner, coffee):
+    frame = session.runtime.pixels.preprocess([coffee], session.runtime.size)
+    plain = session.runtime.run("protect", {"image": frame})["residual"][0]
+    np.testing.assert_allclose(refiner.residual(coffee, 0), plain, atol=2e-4)
+
+
+def test_steps_change_the_payload_and_keep_the_strength(refiner, coffee):
+    plain, refined = refiner.residual(coffee, 0), refiner.residual(coffee, 2)
+    assert np.abs(refined - plain).max() > 0.5 / 255  # what rounding shows
+    nominal = Weights().psnr_db
+    assert nominal - 0.1 < residual_psnr_db(refined) < nominal + 0.6  # more where all is smooth
+    np.testing.assert_array_equal(refined, refiner.residual(coffee, 2))  # the same each time
+
+
+def test_what_was_cropped_away_is_recovered_better(session, raccoon):
+    height, width = raccoon.shape[:2]
+    box = Box(0.1, 0.2, 0.9, 0.95)
+    seen = crop_mask(box_to_pixels(box, width, height), width, height) > 0
+
+    def recovered_db(protected: np.ndarray, quality: int) -> float:
+        chain = parse_chain(f"crop=0.1,0.2,0.9,0.95 jpeg={quality}")
+        received = real.apply(protected, chain, np.random.default_rng(0))
+        guess = recover_with_true_box(session, received, box, (width, height))
+        return psnr_outside(raccoon, guess, seen)
+
+    plain, refined = (session.protect(raccoon, refine=steps).image for steps in (0, 10))
+    for quality in (80, 60):
+        assert recovered_db(refined, quality) > recovered_db(plain, quality) + 0.1
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (40, 400)])
+def test_the_smallest_and_the_longest_images_are_refined(session, coffee, shape):
+    image = np.ascontiguousarray(coffee[: shape[0], : shape[1]])
+    protected = session.protect(image, refine=1)
+    assert protected.image.shape == image.shape and protected.psnr_db > 37
+
+
+def test_the_place_is_found_as_ever(session, raccoon):
+    protected = session.protect(raccoon, refine=1)
+    assert protected.psnr_db == pytest.approx(40.0, abs=0.25)
+    height, width = raccoon.shape[:2]
+    located = session.locate(protected.image[height // 8 :, : 3 * width // 4])
+    assert located.protected
+    np.testing.assert_allclose(located.crop_box, (0, 0.125, 0.75, 1), atol=2e-3)
+
+
+@pytest.mark.parametrize("steps", [-1, 1001])
+def test_senseless_steps_are_refused(session, coffee, steps):
+    with pytest.raises(InputError, match="refine must be 0 to 1000"):
+        session.protect(coffee, refine=steps)
+
+
+def test_it_says_that_it_needs_pytorch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(RuntimeUnavailable, match="needs PyTorch"):
+        Refiner(Weights())
+
+
+def test_the_command_refines(tmp_path, coffee, capsys):
+    Image.fromarray(coffee[:128, :160]).save(tmp_path / "photo.png")
+    words = ["protect", str(tmp_path / "photo.png"), "-o"]
+    assert main([*words, str(tmp_path / "plain.png")]) == 0
+    assert main([*words, str(tmp_path / "refined.png"), "--refine", "1"]) == 0
+    plain, refined = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("plain", "refined"))
+    assert (plain != refined).any()
+    assert main([*words, str(tmp_path / "no.png"), "--refine", "1", "--url", "grpc://x:1"]) == 2
+    assert "--refine" in capsys.readouterr().err and not (tmp_path / "no.png").exists()
