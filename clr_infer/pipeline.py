@@ -65,7 +65,7 @@ def protect(
     pixels, clock = runtime.pixels, _Stopwatch(len(images))
     with clock.stage("preprocess"):
         originals = [pixels.upload(check_pixels(image, settings)) for image in images]
-        frames = pixels.preprocess(originals, runtime.size)
+        frames = pixels.preprocess(originals, runtime.size) if refined is None else None
     with clock.stage("protect"):
         if refined is None:
             residuals = runtime.run("protect", {"image": frames})["residual"]

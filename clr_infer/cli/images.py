@@ -33,7 +33,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         default=0,
         metavar="STEPS",
         help="take the time to improve the payload of each image, for a better recovery: 40 steps "
-        "take about half a minute on two cores; needs PyTorch",
+        "take some 15 seconds on two cores; needs PyTorch",
     )
     _add_output(protect, required=True)
     _add_format(protect)
