@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ClrError, InputError, RuntimeUnavailable, UsageError
@@ -44,7 +45,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--strength", type=float, default=38.0, metavar="DB", help="PSNR trained for"
     )
     train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    train.add_argument("--seed", type=int, default=0)
+    text = "of the random stream and the codes; fine-tuning keeps that of what it starts from"
+    train.add_argument("--seed", type=int, default=0, help=text)
     train.add_argument(
         "--start-from", type=Path, metavar="PATH",
         help="a checkpoint or a folder of weights to fine-tune; 'package': those in the package",
@@ -89,6 +91,7 @@ def _device(name: str):  # noqa: ANN202 - the type belongs to a lazy import
 
 def _train(args: argparse.Namespace) -> int:
     device = _device(args.device)
+    from ..train.checkpoint import load_start
     from ..train.data import Photos
     from ..train.fg_jpeg import FgJpegPlan, train_fg_jpeg
     from ..train.loop import Plan, Trainer
@@ -104,10 +107,10 @@ def _train(args: argparse.Namespace) -> int:
         alignment=0.0 if args.no_alignment else Plan.alignment,
         seed=args.seed,
     )
-    if args.start_from is not None:
-        plan = plan.fine_tuning()
-    photos = Photos(args.images, device, side_min=args.size // 2)
     start = default_folder() if args.start_from == Path("package") else args.start_from
+    if start is not None:  # with another seed the synchronisation codes would be others
+        plan = replace(plan.fine_tuning(), seed=load_start(start).plan["seed"])
+    photos = Photos(args.images, device, side_min=args.size // 2)
     Trainer(plan, photos, args.output, device, start).run()
     if not (args.output / "fg_jpeg.pt").exists():
         jpeg_plan = FgJpegPlan(minutes=args.fg_minutes, seed=args.seed)

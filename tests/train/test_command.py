@@ -6,6 +6,7 @@ from PIL import Image
 
 import clr_infer
 from clr_infer.cli import main
+from clr_infer.weights import Weights
 
 
 @pytest.fixture
@@ -47,3 +48,22 @@ def test_bad_options_fail_before_training(folders, extra, code, capsys):
     assert main([*words, "-o", str(folders / "run"), *extra]) == code
     assert capsys.readouterr().err
     assert not (folders / "run" / "checkpoint.pt").exists()
+
+
+def test_fine_tuning_keeps_the_codes_of_what_it_starts_from(tmp_path, raccoon, monkeypatch):
+    Image.fromarray(raccoon[:128, :160]).save(tmp_path / "photo.png")
+    plans = []
+
+    class Noted(Exception):
+        pass
+
+    def note(plan, *_):
+        plans.append(plan)
+        raise Noted
+
+    monkeypatch.setattr("clr_infer.train.loop.Trainer", note)
+    folders = ["--images", str(tmp_path), "--val", str(tmp_path), "-o", str(tmp_path / "out")]
+    for words in (["--start-from", "package", "--seed", "99"], ["--seed", "99"]):
+        with pytest.raises(Noted):
+            main(["train", *folders, *words])
+    assert [plan.seed for plan in plans] == [Weights().manifest["seed"], 99]
