@@ -91,10 +91,11 @@ def run_demo(session: Session, original: np.ndarray, steps: str = DEMO_STEPS) ->
             name: round(psnr_outside(original, fill, seen), 2) for name, fill in fills.items()
         }
     images["recovered"] = result.image
-    assert located.canvas_px is not None
+    assert located.canvas_px is not None and located.picture_px is not None
     placed = np.full((located.canvas_px[1], located.canvas_px[0], 3), 255, np.uint8)
     x0, y0, x1, y1 = located.box_px
-    placed[y0:y1, x0:x1] = received
+    left, top, right, bottom = located.picture_px
+    placed[y0:y1, x0:x1] = received[top:bottom, left:right]
     images["located"] = overlay(placed, located.box_px, box_to_pixels(true_box, *located.canvas_px))
     return Demo(numbers, images)
 

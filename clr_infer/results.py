@@ -36,6 +36,8 @@ class Located:
         box_px: the box in whole pixels of the canvas; ``None`` without protection.
         canvas_px: width and height of the original frame at the received image's pixel scale.
         mask: canvas height x width uint8, 255 where the received image shows the original.
+        picture_px: x0, y0, x1, y1, the part of the received image that shows the original: all of
+            it, or what lies within a plain border; ``None`` without protection.
         timings_ms: milliseconds of each stage.
     """
 
@@ -45,6 +47,7 @@ class Located:
     box_px: tuple[int, int, int, int] | None
     canvas_px: tuple[int, int] | None
     mask: np.ndarray | None
+    picture_px: tuple[int, int, int, int] | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,6 +58,7 @@ class Located:
             "confidence": round(self.confidence, 6),
             "crop_box": box,
             "canvas_px": None if self.canvas_px is None else list(self.canvas_px),
+            "picture_px": None if self.picture_px is None else list(self.picture_px),
         }
 
 

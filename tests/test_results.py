@@ -58,8 +58,9 @@ def test_parts_of_the_campaign_are_whole_and_of_the_shipped_weights(name):
         pytest.skip("not measured")
     result = _load(name)
     assert set(result) >= WHEN_MEASURED[name]
-    weights = result["facts"]["weights"]["files"] if "facts" in result else result["weights"]
-    assert weights.items() <= Weights().manifest["files"].items()
+    if name != "outpainting_kodak.json":  # of a network of its own
+        weights = result["facts"]["weights"]["files"] if "facts" in result else result["weights"]
+        assert weights.items() <= Weights().manifest["files"].items()
     images = result["images"]
     if name.startswith("kodak"):
         known = {one["name"] for one in _load("kodak.json")["images"]}

@@ -11,6 +11,9 @@ __all__ = ["Attack", "draw_alike", "draw_attack", "draw_crop"]
 _FILTERS = ("resize", "gaussian", "median", "median", "noise", "tone")
 """The median is drawn more often: it is the hardest to learn."""
 
+_HARDEST_SHARE = 0.28
+"""How often only the hardest is drawn, at full hardness: what was read worse than a guess."""
+
 _FLOOR_BEFORE, _FLOOR_AFTER = 70, 50
 """Least quality factor of the JPEG before the crop and of the one after it."""
 
@@ -51,6 +54,14 @@ def _draw_filter(rng: np.random.Generator, hardness: float, kind: str) -> Step:
     return Step(kind, (5 if rng.random() < 0.5 * hardness else 3,))
 
 
+def _draw_hardest(rng: np.random.Generator) -> Chain:
+    """A 5x5 median, sometimes with JPEG after it, or a reduction to about half and JPEG."""
+    if rng.random() < 0.57:
+        median = Step("median", (5,))
+        return (median, _draw_jpeg(rng, 0.6, 60)) if rng.random() < 0.35 else (median,)
+    return Step("resize", (float(rng.uniform(0.45, 0.7)),)), _draw_jpeg(rng, 0.7, 60)
+
+
 def draw_attack(rng: np.random.Generator, hardness: float, kept_min: float = 0.5) -> Attack:
     """Draw the post-processing of one image.
 
@@ -60,6 +71,8 @@ def draw_attack(rng: np.random.Generator, hardness: float, kept_min: float = 0.5
             cropped, filtered or resized, saved again.
         kept_min: least kept share of each side.
     """
+    if rng.random() < _HARDEST_SHARE * max(0.0, 2.0 * hardness - 1.0):
+        return Attack((), draw_crop(rng, kept_min), _draw_hardest(rng))
     before: Chain = ()
     after: Chain = ()
     if rng.random() < 0.2 * hardness:

@@ -254,9 +254,11 @@ def _verdict(located: Any) -> str:
         return f"not protected (confidence of protection {located.confidence:.3f})"
     box = ", ".join(f"{v:.4f}" for v in located.crop_box)
     width, height = located.canvas_px
+    x0, y0, x1, y1 = located.picture_px
     return (
-        f"protected (confidence {located.confidence:.3f}); crop box [{box}] "
-        f"of an original of {width}x{height}; {100 * located.crop_box.area:.1f} % of it was kept"
+        f"protected (confidence {located.confidence:.3f}); {x1 - x0}x{y1 - y0} pixels from "
+        f"({x0}, {y0}) are crop box [{box}] of an original of {width}x{height}; "
+        f"{100 * located.crop_box.area:.1f} % of it was kept"
     )
 
 

@@ -4,8 +4,8 @@ A profile is resampled to every scale and correlated with its code at every offs
 products. A correlation r in noise of deviation s speaks for its span by the log-likelihood ratio
 r^2 / 2s^2, if positive: so the codes of an axis add up, each by what it is worth in this image.
 So do both axes, under a mild prior: all scales are equally likely, at each of them all offsets,
-and a crop keeps similar shares of both sides. The best pair of spans wins; its log-odds are the
-score.
+and a crop keeps similar shares of both sides. The best pair of spans wins. Its log-odds are the
+score, unless one axis is left to the other's word: a box is no surer than its less sure axis.
 """
 
 from typing import NamedTuple
@@ -34,6 +34,9 @@ _PROFILE_FLOOR = 0.003
 
 _ASPECT_SCALE, _ASPECT_MOST = 0.1, 4.0
 """Kept shares of ratio e^d have prior log-odds of -d / scale, and at least -most."""
+
+_SURER_MOST = 3.0
+"""An axis counts for at most so many times the other in the score."""
 
 _IMPOSSIBLE = -100.0
 
@@ -141,7 +144,8 @@ class SpanSearch(nn.Module):
         """Search profiles Bx2xCxS.
 
         Returns:
-            Start and end by axis in frame pixels, Bx2x2, and their log-odds, B, up to a constant.
+            Start and end by axis in frame pixels, Bx2x2, and the score, B: the log-odds of the pair
+            up to a constant, limited by those of the less sure axis.
         """
         flat = profiles.flatten(1, 2)
         pieces = flat.repeat_interleave(_FINE, dim=-1).cumsum(-1)
@@ -157,10 +161,13 @@ class SpanSearch(nn.Module):
             values, places = both.max(-1)
             best.append(values)
             where.append(places)
-        columns, rows = torch.cat(best, dim=-1).unbind(1)
-        pairs = columns[:, :, None] + rows[:, None] + self.prior
-        score, pair = pairs.flatten(1).max(-1)
+        axes = torch.cat(best, dim=-1)
+        pairs = axes[:, 0, :, None] + axes[:, 1, None] + self.prior
+        sure, pair = pairs.flatten(1).max(-1)
         scales = self.prior.shape[0]
         scale = torch.stack([pair // scales, pair % scales], dim=1)
+        own = axes.gather(2, scale[..., None])[..., 0]
+        surer = (own.amax(1) - _SURER_MOST * own.amin(1)).clamp(min=0.0)
+        score = sure - surer
         start = torch.cat(where, dim=-1).gather(2, scale[..., None])[..., 0].float()
         return torch.stack([start, start + scale.float() + self.shortest], dim=-1), score

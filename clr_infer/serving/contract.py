@@ -117,6 +117,7 @@ def located_to_json(located: Located) -> dict[str, Any]:
         "crop_box": located.crop_box,
         "box_px": located.box_px,
         "canvas_px": located.canvas_px,
+        "picture_px": located.picture_px,
         "timings_ms": located.timings_ms,
     }
 
@@ -125,9 +126,10 @@ def located_from_json(values: dict[str, Any]) -> Located:
     """The result again, see :func:`located_to_json`."""
     timings = values["timings_ms"]
     if not values["protected"]:
-        return Located(False, values["confidence"], None, None, None, None, timings)
+        return Located(False, values["confidence"], None, None, None, None, None, timings)
     x0, y0, x1, y1 = values["box_px"]
     width, height = values["canvas_px"]
+    left, top, right, bottom = values["picture_px"]
     return Located(
         True,
         values["confidence"],
@@ -135,5 +137,6 @@ def located_from_json(values: dict[str, Any]) -> Located:
         (x0, y0, x1, y1),
         (width, height),
         crop_mask((x0, y0, x1, y1), width, height),
+        (left, top, right, bottom),
         timings,
     )

@@ -44,7 +44,8 @@ class Stage:
     Attributes:
         psnr_db: strength of the residual now.
         hardness: of the post-processing, 0 to 1.
-        alignment: weight of the feature-alignment loss; 0 switches it off.
+        alignment: weight of the feature-alignment loss and of the restored pixels'; 0 switches
+            both off.
         jpeg: what compresses what the recover network is trained on.
     """
 
@@ -247,6 +248,6 @@ def forward_pass(
     if views.clean is not None:
         alignment = _alignment_loss(networks, views, features)
         restoration = (aligned - views.clean).abs().mean()
-        loss = loss + stage.alignment * alignment + restoration
+        loss = loss + stage.alignment * (alignment + restoration)
         numbers["align"] = alignment.detach()
     return loss, numbers

@@ -29,6 +29,8 @@ __all__ = ["Plan", "Trainer", "schedule"]
 _WARM_UP_STEPS = 100
 _EMA_DECAY = 0.999
 _LOG_EVERY = 50
+_ALIGN_EVERY = 4
+"""The alignment loss needs two more views of each image: it is taken in one of so many steps."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,8 @@ class Trainer:
     ) -> dict[str, torch.Tensor | float]:
         """Do one optimiser step; returns the numbers for the log, without waiting for them."""
         stage, rate = schedule(self.plan, progress)
-        stage = replace(stage, jpeg=self.jpeg)
+        alignment = 0.0 if self.step % _ALIGN_EVERY else stage.alignment
+        stage = replace(stage, jpeg=self.jpeg, alignment=alignment)
         rate *= min(1.0, (self.step + 1) / _WARM_UP_STEPS)
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.learning_rate * rate
@@ -237,25 +240,30 @@ class Trainer:
         marked = (self.step, began)
         log = self.folder / "log.csv"
         with log.open("a", newline="") as stream, tqdm(total=stop, initial=before, unit="s") as bar:
-            writer = csv.writer(stream)
+            writer = csv.DictWriter(stream, self._columns())
+            if stream.tell() == 0:
+                writer.writeheader()
             while self.seconds < stop:
                 numbers = self.train_step(self.seconds / budget, rng)
                 for name, value in numbers.items():
                     means[name] = means.get(name, value) * 0.98 + value * 0.02
                 self.seconds = before + time.monotonic() - began
                 if self.step % _LOG_EVERY == 0 or self.seconds >= stop:
-                    values = [f"{float(v):.4f}" for v in means.values()]  # waits for the device
+                    row = {n: f"{float(v):.4f}" for n, v in means.items()}  # waits for the device
                     marked = self._mark(*marked)
-                    if stream.tell() == 0:
-                        writer.writerow(["step", "seconds", *means])
-                    writer.writerow([self.total_steps, f"{self.seconds:.0f}", *values])
+                    now = {"step": self.total_steps, "seconds": f"{self.seconds:.0f}"}
+                    writer.writerow(now | row)
                     stream.flush()
-                    bar.set_postfix(dict(zip(means, values, strict=True)), refresh=False)
+                    bar.set_postfix(row, refresh=False)
                     bar.update(min(self.seconds, stop) - bar.n)
                 if time.monotonic() - saved > save_every_s:
                     self.save()
                     self.save_pictures()
                     saved = time.monotonic()
+
+    def _columns(self) -> list[str]:
+        aligned = ["align"] if self.plan.alignment else []
+        return ["step", "seconds", "loss", "out_db", "thumb_db", *aligned, "psnr_db", "hardness"]
 
     def _mark(self, step: int, at: float) -> tuple[int, float]:
         """Note the images a second since a step that was done at a time; returns these of now."""

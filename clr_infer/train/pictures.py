@@ -35,7 +35,7 @@ def draw_curves(log: Path, picture: Path) -> None:
     steps = [int(row["step"]) for row in rows]
     figure, axes = plt.subplots(len(names), 1, figsize=(8, 1.6 * len(names)), sharex=True)
     for axis, name in zip(np.atleast_1d(axes), names, strict=True):
-        axis.plot(steps, [float(row[name]) for row in rows], linewidth=1)
+        axis.plot(steps, [float(row[name] or "nan") for row in rows], linewidth=1)
         axis.set_ylabel(name)
         axis.grid(alpha=0.3)
     np.atleast_1d(axes)[-1].set_xlabel("step")

@@ -61,6 +61,18 @@ def test_a_sure_axis_decides_for_the_other(sure, expected):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("unsure", [0, 1])
+def test_a_box_is_no_surer_than_its_less_sure_axis(unsure):
+    code = _code()
+    search, profiles = SpanSearch(code), _seen(code, (20, 220), (30, 230))
+    noise = 0.05 * torch.randn(2, 2, SIZE, generator=torch.Generator().manual_seed(3))
+    _, both = search(profiles)
+    profiles[0, unsure] = noise[unsure]
+    _, one = search(profiles)
+    assert float(one) < 0.3 * float(both)  # their sum would be over half of it
+
+
+@torch.no_grad()
 def test_a_loud_place_does_not_drown_the_template():
     columns, rows = template(SIZE)
     quiet = 0.5 + columns + rows
