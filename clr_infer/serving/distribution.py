@@ -141,7 +141,9 @@ def unpack_wheel(requirement: str, name: str) -> Path:
         command += ["--progress-bar", "on" if sys.stderr.isatty() else "off"]
         command += ["--quiet"] if not sys.stderr.isatty() else []
         command += ["--target", str(staging), "--requirement", str(wanted)]
-        done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+        # Only a terminal has progress to show; a captured stream may have no file behind it.
+        shown = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
+        done = subprocess.run(command, stdout=shown, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise RuntimeUnavailable(
