@@ -89,6 +89,12 @@ def detection() -> str:
     return f"{fixed}\n\n{findings.detection_at(_load(KODAK), _thresholds())}"
 
 
+def uncertainty() -> str:
+    """What the network expects of its reconstruction, and what came true."""
+    limits = _load_if(LIMITS)
+    return findings.uncertainty_tables(_load(KODAK), *([limits] if limits else []))
+
+
 def strength() -> str:
     """The strength dial: table and curves."""
     picture = "![visibility, box and recovery against strength](strength.png)"
@@ -322,6 +328,7 @@ TABLES = {
     "detection": detection,
     "detection_rows": _of_kodak(tables.detection_table),
     "confidence": _of_kodak(findings.confidence_table),
+    "uncertainty": uncertainty,
     "strength": strength,
     "ablations": lambda: _drawn(ABLATIONS, findings.arms_table),
     "limits": lambda: _drawn(LIMITS, findings.limits_table),
@@ -370,6 +377,7 @@ def draw_pictures(folder: Path) -> None:
     report = _load(KODAK)
     draw_plots(report, folder)
     page_plots.draw_detection(report, _thresholds(), folder / "detection.png")
+    page_plots.draw_uncertainty(report, folder / "uncertainty.png")
     dial = _load_if(STRENGTH)
     if dial is not None:
         page_plots.draw_strength(dial, folder / "strength.png")

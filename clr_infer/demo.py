@@ -15,7 +15,7 @@ from .geometry import FULL_FRAME, Box, box_iou, box_to_pixels, crop_mask
 from .image_io import encode_image, write_bytes
 from .preprocess import resize_pixels
 from .session import Session
-from .sheet import contact_sheet, magnified_residual, overlay
+from .sheet import HEAT_LEVELS, contact_sheet, heat, magnified_residual, overlay
 
 __all__ = ["DEMO_STEPS", "Demo", "run_demo"]
 
@@ -90,7 +90,12 @@ def run_demo(session: Session, original: np.ndarray, steps: str = DEMO_STEPS) ->
         numbers["cropped_out_psnr_db"] = {
             name: round(psnr_outside(original, fill, seen), 2) for name, fill in fills.items()
         }
+        expected = result.expected_psnr_db
+        numbers["expected_psnr_db"] = None if expected is None else round(expected, 2)
     images["recovered"] = result.image
+    assert result.uncertainty is not None
+    images["uncertainty"] = heat(result.uncertainty, result.image, located.box_px)
+    images["error"] = heat(_error(original, result.image), result.image, located.box_px)
     assert located.canvas_px is not None and located.picture_px is not None
     placed = np.full((located.canvas_px[1], located.canvas_px[0], 3), 255, np.uint8)
     x0, y0, x1, y1 = located.box_px
@@ -98,6 +103,13 @@ def run_demo(session: Session, original: np.ndarray, steps: str = DEMO_STEPS) ->
     placed[y0:y1, x0:x1] = received[top:bottom, left:right]
     images["located"] = overlay(placed, located.box_px, box_to_pixels(true_box, *located.canvas_px))
     return Demo(numbers, images)
+
+
+def _error(original: np.ndarray, recovered: np.ndarray) -> np.ndarray:
+    """How far a recovered canvas is off, HxW float32 in levels (root mean square of RGB)."""
+    height, width = recovered.shape[:2]
+    difference = resize_pixels(original, width, height).astype(np.float32) - recovered
+    return np.sqrt(np.square(difference).mean(2))
 
 
 def sheet(demo: Demo) -> np.ndarray:
@@ -111,9 +123,11 @@ def sheet(demo: Demo) -> np.ndarray:
         "received": f"received: {numbers['steps']}",
         "located": f"located (red), truth (green): IoU {numbers.get('iou')}",
         "recovered": "recovered from the fragment alone",
+        "uncertainty": f"how far off it expects to be: 0 to {HEAT_LEVELS} levels",
+        "error": "how far off it is",
     }
     tiles = [(caption, images[name]) for name, caption in captions.items() if name in images]
-    return contact_sheet([tiles[:3], tiles[3:]])
+    return contact_sheet([tiles[:4], tiles[4:]])
 
 
 def write_demo(demo: Demo, folder: Path) -> list[str]:
@@ -147,6 +161,8 @@ def describe(demo: Demo) -> str:
         lines.append(f"found box        {found}, IoU {n['iou']}")
     for name, value in n.get("cropped_out_psnr_db", {}).items():
         lines.append(f"cropped-out PSNR {value:6.2f} dB  {name.replace('_', ' ')}")
+    if n.get("expected_psnr_db") is not None:
+        lines.append(f"expected of it   {n['expected_psnr_db']:6.2f} dB")
     times = n["timings_ms"]
     lines.append(f"time             protect {times['protect']} ms, recover {times['recover']} ms")
     return "\n".join(lines)

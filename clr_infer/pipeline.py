@@ -175,21 +175,24 @@ def recover(runtime: Runtime, images: Sequence[object], settings: Settings) -> l
     received, frames, boxes, located = _localize(runtime, images, settings, clock)
     which = [i for i, one in enumerate(located) if one.protected]
     recovered: dict[int, np.ndarray] = {}
+    uncertainty: dict[int, np.ndarray] = {}
     if which:
         with clock.stage("align"):
             aligned = runtime.run("align", {"received": frames[which]})["aligned"]
         with clock.stage("recover"):
             inputs = {"aligned": aligned, "crop_box": boxes[which]}
-            originals = runtime.run("recover", inputs)["recovered"]
+            found = runtime.run("recover", inputs)
+            spread = 255.0 * runtime.pixels.download(found["uncertainty"])
         with clock.stage("composite"):
-            for index, frame in zip(which, originals, strict=True):
+            for index, frame, cells in zip(which, found["recovered"], spread, strict=True):
                 box = located[index].crop_box
                 assert box is not None
                 recovered[index] = runtime.pixels.composite(
                     received[index], frame, box, settings.feather_px
                 )
+                uncertainty[index] = cells[0]
     return [
-        Recovered(recovered.get(i), _timed(one, clock), dict(clock.timings_ms))
+        Recovered(recovered.get(i), _timed(one, clock), dict(clock.timings_ms), uncertainty.get(i))
         for i, one in enumerate(located)
     ]
 

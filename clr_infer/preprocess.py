@@ -17,7 +17,7 @@ def to_frame(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize_pixels(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize an image, HxWx3 uint8, with antialiasing (bicubic)."""
+    """Resize an image, HxWx3 or HxW uint8, with antialiasing (bicubic)."""
     if pixels.shape[:2] == (height, width):
         return pixels
     resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)

@@ -91,8 +91,7 @@ class Refiner:
             views = attack_alike(merge_residual(native, residual), [attack], rng)
             aligned = self._align(resize(views.received, size, size))
             canvas, mask = place(aligned, beside(aligned, views.crop_box))
-            recovered, thumbnail = self._recover.read(canvas, mask)
-            loss, _ = recovery_loss(recovered, thumbnail, frame, mask)
+            loss, _ = recovery_loss(self._recover.read(canvas, mask), frame, mask)
             (change.grad,) = torch.autograd.grad(loss, change)
             optimizer.step()
         with torch.no_grad():

@@ -1,11 +1,13 @@
 """What the three calls give back: frozen, with numpy arrays and plain values only."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from .geometry import Box
+from .uncertainty import expected_psnr_db, spread_cells
 
 __all__ = ["Located", "Protected", "Recovered", "Simulated"]
 
@@ -71,11 +73,34 @@ class Recovered:
             network's reconstruction elsewhere; ``None`` without protection.
         located: verdict, box, canvas and mask; the mask tells the two kinds of pixels apart.
         timings_ms: milliseconds of each stage, localization included.
+        cell_uncertainty: rows x columns float32 over the whole frame: the standard deviation, in
+            levels of 255, that the network expects of its error in each cell, given that the box
+            is right; ``None`` without protection.
     """
 
     image: np.ndarray | None
     located: Located
     timings_ms: dict[str, float] = field(default_factory=dict)
+    cell_uncertainty: np.ndarray | None = None
+
+    @cached_property
+    def uncertainty(self) -> np.ndarray | None:
+        """How far off each pixel may be: canvas height x width uint8.
+
+        The standard deviation of a reconstructed pixel's error in levels, 1 to 255; 0 where pixels
+        were received. ``None`` without protection.
+        """
+        place = self.located
+        if self.cell_uncertainty is None or place.box_px is None or place.canvas_px is None:
+            return None
+        return spread_cells(self.cell_uncertainty, place.box_px, place.canvas_px)
+
+    @cached_property
+    def expected_psnr_db(self) -> float | None:
+        """PSNR in dB to expect of the cropped-out area; ``None`` where nothing was cropped away."""
+        if self.cell_uncertainty is None or self.located.crop_box is None:
+            return None
+        return expected_psnr_db(self.cell_uncertainty, self.located.crop_box)
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,44 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["contact_sheet", "magnified_residual", "overlay"]
+__all__ = ["HEAT_LEVELS", "contact_sheet", "heat", "magnified_residual", "overlay"]
 
 _CAPTION_PX = 26
 _GAP_PX = 8
 _FOUND = (255, 70, 70)
 _TRUE = (60, 230, 110)
 
+HEAT_LEVELS = 64
+"""What :func:`heat` shows in the brightest colour: an error of so many levels."""
+
+_HEAT = np.array([(8, 10, 44), (76, 29, 128), (190, 55, 92), (246, 135, 40), (252, 247, 160)])
+"""From no error to the largest, in equal steps, ever lighter."""
+
 
 def magnified_residual(original: np.ndarray, protected: np.ndarray, gain: float = 10) -> np.ndarray:
     """The difference of two images, HxWx3 uint8, amplified around middle gray."""
     difference = protected.astype(np.float32) - original
     return np.clip(np.rint(difference * gain + 128.0), 0, 255).astype(np.uint8)
+
+
+def heat(levels: np.ndarray, image: np.ndarray, box_px: tuple[int, int, int, int]) -> np.ndarray:
+    """Draw an error, or what is expected of it, in colours around the received pixels in gray.
+
+    Args:
+        levels: HxW, 0 to 255; :data:`HEAT_LEVELS` and more are the brightest.
+        image: HxWx3 uint8, for what lies in the box.
+        box_px: of the received pixels.
+
+    Returns:
+        HxWx3 uint8.
+    """
+    steps = np.clip(levels, 0, HEAT_LEVELS) * ((len(_HEAT) - 1) / HEAT_LEVELS)
+    known = np.arange(len(_HEAT))
+    drawn = np.stack([np.interp(steps, known, channel) for channel in _HEAT.T], axis=-1)
+    x0, y0, x1, y1 = box_px
+    gray = np.asarray(Image.fromarray(image[y0:y1, x0:x1]).convert("L"))
+    drawn[y0:y1, x0:x1] = gray[..., None] * 0.6 + 60.0
+    return np.rint(drawn).astype(np.uint8)
 
 
 def overlay(

@@ -8,7 +8,18 @@ from typing import Any
 
 from .errors import InputError
 
-__all__ = ["LOCALIZE", "PIPELINE_NETWORKS", "SPECS", "NetworkSpec", "TensorSpec", "check_inputs"]
+__all__ = [
+    "CELL",
+    "LOCALIZE",
+    "PIPELINE_NETWORKS",
+    "SPECS",
+    "NetworkSpec",
+    "TensorSpec",
+    "check_inputs",
+]
+
+CELL = 4
+"""Side of a cell in pixels: the networks work on 4x4 pixel cells, not on pixels."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +28,8 @@ class TensorSpec:
 
     Attributes:
         name: its name, everywhere.
-        shape: its axes after the batch; ``"size"`` stands for the side of the network's frame.
+        shape: its axes after the batch; ``"size"`` stands for the side of the network's frame,
+            ``"cells"`` for that many :data:`CELL` pixels.
         meaning: unit and range, for people.
     """
 
@@ -27,7 +39,8 @@ class TensorSpec:
 
     def dims(self, size: int) -> tuple[int, ...]:
         """The axes after the batch for a network of this frame size."""
-        return tuple(size if axis == "size" else int(axis) for axis in self.shape)
+        sides = {"size": size, "cells": size // CELL}
+        return tuple(sides[axis] if isinstance(axis, str) else axis for axis in self.shape)
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,12 @@ LOCALIZE = NetworkSpec(
 RECOVER = NetworkSpec(
     "recover",
     (_ALIGNED, _BOX),
-    (TensorSpec("recovered", _FRAME, "RGB in [0, 1], the whole original frame"),),
+    (
+        TensorSpec("recovered", _FRAME, "RGB in [0, 1], the whole original frame"),
+        TensorSpec(
+            "uncertainty", (1, "cells", "cells"), "standard deviation of its error outside the box"
+        ),
+    ),
 )
 FG_JPEG = NetworkSpec(
     "fg_jpeg",

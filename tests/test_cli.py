@@ -81,11 +81,12 @@ def test_locate_prints_the_promised_json(fragment, capsys):
     np.testing.assert_allclose(record["crop_box"], [0.1, 0.1, 1.0, 0.9], atol=0.01)
 
 
-def test_recover_writes_image_mask_and_overlay(fragment, tmp_path, capsys):
+def test_recover_writes_an_image_and_what_explains_it(fragment, tmp_path, capsys):
     out = tmp_path / "results" / "whole.png"
     assert main(["recover", str(fragment), "-o", str(out), "--json"]) == 0
     (record,) = _json_lines(capsys)
-    assert set(record["outputs"]) == {"recovered", "mask", "overlay"}
+    assert set(record["outputs"]) == {"recovered", "mask", "overlay", "uncertainty"}
+    assert 12 < record["expected_psnr_db"] < 35
     size = tuple(record["canvas_px"])
     for path in record["outputs"].values():
         assert Image.open(path).size == size
@@ -97,7 +98,7 @@ def test_unprotected_input_is_no_error(tmp_path, capsys):
     assert main(["recover", str(SAMPLE), "-o", str(tmp_path / "out"), "--json"]) == 0
     (record,) = _json_lines(capsys)
     assert record["protected"] is False and record["crop_box"] is None
-    assert record["outputs"] == {}
+    assert record["outputs"] == {} and record["expected_psnr_db"] is None
     assert not (tmp_path / "out").exists()
 
 
@@ -223,6 +224,7 @@ def test_demo_shows_the_whole_job(tmp_path, capsys):
     assert numbers["iou"] > 0.97
     psnr = numbers["cropped_out_psnr_db"]
     assert psnr["recovered"] > max(v for k, v in psnr.items() if k != "recovered")
+    assert numbers["expected_psnr_db"] == pytest.approx(psnr["recovered"], abs=4.0)
     names = {p.name for p in out.iterdir()}
     assert {"sheet.png", "original.png", "protected.png", "recovered.png", "numbers.json"} <= names
     assert Image.open(out / "sheet.png").width > 1000

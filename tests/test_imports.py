@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = {"kernels": ROOT / "kernels", "export": ROOT / "export"}
 ALLOWED = {
     "kernels": {"kernels"},
-    "networks": {"networks", "kernels", "errors", "weights"},
+    "networks": {"networks", "kernels", "errors", "specs", "weights"},
     "attacks": {"attacks", "kernels", "geometry", "errors"},
     "runtimes": {
         "runtimes",

@@ -46,7 +46,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     recover = _command(commands, "recover", _recover, "show the whole original of cropped images")
     _add_output(recover, required=True)
     _add_format(recover)
-    recover.add_argument("--no-extras", action="store_true", help="write no mask and no overlay")
+    recover.add_argument(
+        "--no-extras",
+        action="store_true",
+        help="write no mask, no overlay and no picture of the uncertainty",
+    )
 
     attack = _command(
         commands, "attack", _attack, "crop and post-process images with real codecs", networks=False
@@ -227,22 +231,30 @@ def _recover(args: argparse.Namespace) -> int:
             outputs["recovered"] = writer.write(word, result.image, source, alpha=False)
             if not args.no_extras and not writer.to_stdout:
                 outputs.update(_write_extras(writer.path(word), result, args.force))
+        expected = result.expected_psnr_db
         if not args.json:
-            print(f"{shown(word)}: {_verdict(result.located)}", file=sys.stderr)
-        return {**result.located.as_dict(), "outputs": outputs, "timings_ms": result.timings_ms}
+            more = "" if expected is None else f"; expect {expected:.1f} dB of the rest"
+            print(f"{shown(word)}: {_verdict(result.located)}{more}", file=sys.stderr)
+        return {
+            **result.located.as_dict(),
+            "expected_psnr_db": None if expected is None else round(expected, 2),
+            "outputs": outputs,
+            "timings_ms": result.timings_ms,
+        }
 
     return for_each(words, one, args.json, "recover")
 
 
 def _write_extras(path: Path, result: Any, force: bool) -> dict[str, str]:
-    """Write the mask and the overlay beside a recovered image."""
-    from ..sheet import overlay
+    """Write the mask, the overlay and the uncertainty in colours beside a recovered image."""
+    from ..sheet import heat, overlay
 
     located = result.located
     drawn = overlay(result.image, located.box_px)
     mask = np.repeat(located.mask[..., None], 3, axis=2)
+    unsure = heat(result.uncertainty, result.image, located.box_px)
     written = {}
-    for name, pixels in (("mask", mask), ("overlay", drawn)):
+    for name, pixels in (("mask", mask), ("overlay", drawn), ("uncertainty", unsure)):
         beside = path.with_name(f"{path.stem}.{name}.png")
         write_bytes(beside, encode_image(pixels, format="PNG"), force=force)
         written[name] = str(beside)

@@ -27,7 +27,8 @@ class Encoded:
     Attributes:
         content: the resulting image file; ``None`` where there is none, as of an image that is
             not protected.
-        facts: everything else: ``psnr_db``, or ``located``; ``warnings`` and ``timings_ms``.
+        facts: everything else: ``psnr_db``, or ``located`` and ``expected_psnr_db``; ``warnings``
+            and ``timings_ms``.
     """
 
     content: bytes | None
@@ -61,7 +62,7 @@ def pixels_call(method: str, image: object, settings: Settings, options: dict[st
     Raises:
         ImageError: the image cannot be used; nothing was sent.
     """
-    outputs = ("result",) if method == "locate" else ("pixels", "result")
+    outputs = _OUTPUTS[method]
     inputs, size = _inputs(image, settings)
     room = {}
     if size and method != "locate":
@@ -120,7 +121,9 @@ def _protected(reply: Reply) -> Protected:
 def _recovered(reply: Reply) -> Recovered:
     facts = _facts(reply)
     located = located_from_json(facts["located"])
-    return Recovered(reply["pixels"] if located.protected else None, located, facts["timings_ms"])
+    if not located.protected:
+        return Recovered(None, located, facts["timings_ms"])
+    return Recovered(reply["pixels"], located, facts["timings_ms"], reply["uncertainty"])
 
 
 def _encoded(reply: Reply) -> Encoded:
@@ -128,6 +131,13 @@ def _encoded(reply: Reply) -> Encoded:
     nothing = "located" in facts and not facts["located"]["protected"]
     return Encoded(None if nothing else reply["image"].tobytes(), facts)
 
+
+_OUTPUTS = {
+    "protect": ("pixels", "result"),
+    "locate": ("result",),
+    "recover": ("pixels", "uncertainty", "result"),
+    "fg_jpeg": ("pixels", "result"),
+}
 
 _PARSERS: dict[str, Callable[[Reply], Any]] = {
     "protect": _protected,

@@ -26,6 +26,7 @@ from ..preprocess import resize_pixels, to_frame
 from . import metrics
 from .baselines import fill_baselines, mean_colour
 from .protocol import Condition, Crop
+from .uncertainty import count_pixels
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -54,6 +55,8 @@ class Answer:
     image: np.ndarray | None = None
     recover_ms: float | None = None
     error: str | None = None
+    uncertainty: np.ndarray | None = None
+    expected_psnr_out: float | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,15 @@ def recover(session: "Session", received: np.ndarray) -> Answer:
     spent, located = elapsed_ms(began), found.located
     if not located.protected:
         return Answer(False, located.confidence)
-    return Answer(True, located.confidence, located.crop_box, found.image, spent)
+    return Answer(
+        True,
+        located.confidence,
+        located.crop_box,
+        found.image,
+        spent,
+        uncertainty=found.uncertainty,
+        expected_psnr_out=found.expected_psnr_db,
+    )
 
 
 def false_alarm(session: "Session", received: np.ndarray) -> Answer:
@@ -156,6 +167,16 @@ def _compare(truth: Truth, image: np.ndarray) -> dict[str, float | None]:
         measured["psnr_out"] = metrics.psnr_of_errors(errors[~truth.seen])
         measured["ssim_out"] = float(similarity[~truth.seen].mean())
     return measured
+
+
+def _unsure(truth: Truth, answer: Answer, image: np.ndarray) -> list[list[float]] | None:
+    """What is expected of reconstructed pixels, see :func:`.uncertainty.count_pixels`."""
+    if answer.uncertainty is None or truth.seen.all():
+        return None
+    expected = resize_pixels(answer.uncertainty, *truth.original.size)
+    errors = metrics.squared_error(truth.original.pixels, image) / 3.0
+    reconstructed = ~truth.seen & (expected > 0)
+    return count_pixels(expected[reconstructed], errors[reconstructed])
 
 
 def place(truth: Truth, answer: Answer) -> dict[str, Any]:
@@ -208,6 +229,8 @@ def measure_case(
     for name, image in candidates.items():
         row |= {f"{name}_{key}": value for key, value in _compare(truth, image).items()}
     return row | {
+        "expected_psnr_out": answer.expected_psnr_out,
+        "uncertainty": _unsure(truth, answer, candidates["predicted"]),
         "unprotected_verdict": alarm.protected,
         "unprotected_confidence": alarm.confidence,
         "recover_ms": answer.recover_ms,

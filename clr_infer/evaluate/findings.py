@@ -6,6 +6,7 @@ from .baselines import BASELINES
 from .metrics import rates, roc_auc
 from .tables import number, percent, signed, table
 from .targets import all_confidences
+from .uncertainty import agreement, pixel_reliability
 from .verdicts import calibration_error, reliability
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "outpainting_table",
     "reliability_of",
     "threshold_sentence",
+    "uncertainty_tables",
     "watermarks_table",
     "worst_cases",
     "worst_table",
@@ -141,6 +143,40 @@ def confidence_table(report: dict[str, Any]) -> str:
     ]
     drawn = table(["confidence", "fragments", "mean", "protected, box right"], rows)
     return f"{drawn}\n\nExpected calibration error: {calibration_error(found):.4f}."
+
+
+def uncertainty_tables(*reports: dict[str, Any]) -> str:
+    """The uncertainty of pixels, then of whole areas by condition, against what came true.
+
+    Args:
+        reports: the full set, whose pixels the first table counts, and others.
+    """
+    pixels = [
+        [
+            f"{one['low']} to {one['high']}",
+            percent(one["share"]),
+            number(one["expected"], 1),
+            number(one["measured"], 1),
+        ]
+        for one in pixel_reliability(reports[0]["cases"])
+    ]
+    areas = []
+    for report in reports:
+        for one in report["facts"]["conditions"]:
+            rows = [row for row in report["cases"] if row["condition"] == one["name"]]
+            if found := agreement(rows):
+                means = [number(found[key], 2) for key in ("expected", "measured", "off")]
+                cells = [*means, number(found["correlation"], 2)]
+                areas.append([one["label"], str(found["cases"]), *cells])
+    every = agreement([row for report in reports for row in report["cases"]])
+    assert every is not None
+    first = ["uncertainty, levels", "share of pixels", "expected error", "measured error"]
+    second = ["cropped-out PSNR, dB", "cases", "expected", "measured", "off by", "correlation"]
+    note = (
+        f"Of all {every['cases']} cases: off by {every['off']:.2f} dB on average, correlation "
+        f"{every['correlation']:.2f}."
+    )
+    return f"{table(first, pixels)}\n\n{table(second, areas)}\n\n{note}"
 
 
 def limits_table(report: dict[str, Any]) -> str:

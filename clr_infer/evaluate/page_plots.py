@@ -8,9 +8,10 @@ from .findings import reliability_of
 from .metrics import rates, roc_auc
 from .plots import scale_of_nines, short_of_one
 from .targets import all_confidences
+from .uncertainty import agreement, expected_and_measured, pixel_reliability
 from .verdicts import calibration_error, roc_curve
 
-__all__ = ["draw_detection", "draw_strength"]
+__all__ = ["draw_detection", "draw_strength", "draw_uncertainty"]
 
 _BLUE, _GREY, _RED = "#0b4f8a", "#6b6b6b", "#b03a2e"
 _CONDITIONS = {
@@ -75,6 +76,49 @@ def draw_detection(report: dict[str, Any], thresholds: dict[str, float], file: P
     diagram.set_ylabel("protected, and box right (IoU > 0.9)")
     diagram.set_title(f"Reliability, expected error {calibration_error(found):.4f}")
     diagram.legend(loc="upper left", fontsize=8, frameon=False)
+    figure.savefig(file, dpi=120)
+
+
+def draw_uncertainty(report: dict[str, Any], file: Path) -> None:
+    """Draw what was expected of reconstructed pixels and areas against what came true.
+
+    Args:
+        report: of the full set.
+        file: the PNG.
+
+    Raises:
+        RuntimeUnavailable: matplotlib is not installed.
+    """
+    figure, (pixels, areas) = _figure(2)
+    found = pixel_reliability(report["cases"])
+    expected, measured = ([one[key] for one in found] for key in ("expected", "measured"))
+    pixels.plot([2, 80], [2, 80], color=_GREY, ls="--", lw=1, label="calibrated")
+    pixels.plot(expected, measured, color=_BLUE, marker="o", markersize=4, label="measured")
+    for one in found:
+        offset = {"xytext": (6, -10), "textcoords": "offset points", "fontsize": 8}
+        place = (one["expected"], one["measured"])
+        pixels.annotate(f"{100 * one['share']:.0f} %", place, **offset)
+    ticks = (2, 5, 10, 20, 40, 80)
+    pixels.set_xscale("log")
+    pixels.set_yscale("log")
+    pixels.set_xticks(ticks, ticks)
+    pixels.set_yticks(ticks, ticks)
+    pixels.minorticks_off()
+    pixels.set_xlabel("expected error of a pixel, levels (numbers: share)")
+    pixels.set_ylabel("error, levels, root mean square")
+    for name, (label, colour, marker) in _CONDITIONS.items():
+        rows = [r for r in report["cases"] if r["condition"] == name]
+        style = {"color": colour, "marker": marker, "ls": "", "markersize": 3, "alpha": 0.6}
+        areas.plot(*expected_and_measured(rows).T, label=label, **style)
+    ends = [10, 34]
+    areas.plot(ends, ends, color=_GREY, ls="--", lw=1)
+    areas.set_xlabel("expected PSNR of the cropped-out area, dB")
+    areas.set_ylabel("PSNR, dB")
+    every = agreement(report["cases"])
+    assert every is not None
+    areas.set_title(f"off by {every['off']:.2f} dB, correlation {every['correlation']:.2f}")
+    for axis in (pixels, areas):
+        axis.legend(loc="upper left", fontsize=8, frameon=False)
     figure.savefig(file, dpi=120)
 
 

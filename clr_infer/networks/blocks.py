@@ -4,10 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["CELL", "GaussianBlur", "HighPass", "ResidualBlock", "activate", "cell_conv"]
+from ..specs import CELL
 
-CELL = 4
-"""Side of a cell in pixels: the networks work on 4x4 pixel cells, not on pixels."""
+__all__ = ["CELL", "GaussianBlur", "HighPass", "ResidualBlock", "activate", "cell_conv"]
 
 HIGH_PASS_GAIN = 6.0
 

@@ -1,5 +1,7 @@
 """The recover network: a fragment and its crop box in, the whole original out."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -7,7 +9,10 @@ from torch import nn
 from ..kernels import place
 from .blocks import CELL, HighPass, ResidualBlock, activate, cell_conv
 
-__all__ = ["RecoverNetwork", "extend"]
+__all__ = ["Reading", "RecoverNetwork", "extend"]
+
+_LOG_VARIANCE_RANGE = (-14.0, 0.0)
+"""Of the error: a standard deviation from a quarter of a level to the whole range."""
 
 
 class _Fold(nn.Module):
@@ -24,13 +29,24 @@ class _Fold(nn.Module):
         self.vote = nn.Conv2d(width, width + 1, 1)
         self.stem = nn.Conv2d(width + 1, width, 3, padding=1)
 
-    def forward(self, features: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        """Features BxCxhxw and their coverage Bx1xhxw to BxCx(h/tiles)x(w/tiles)."""
+    def forward(
+        self, features: torch.Tensor, seen: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features BxCxhxw and their coverage Bx1xhxw to BxCx(h/tiles)x(w/tiles).
+
+        Returns:
+            The folded map, and by channel how far the tiles disagree in it, beside what they agree
+            on, BxCx1x1: what repetition tells of the noise, whatever the picture.
+        """
         votes = self.vote(activate(features)).float()
         weight = torch.sigmoid(votes[:, -1:]) * seen + 1e-4 * seen + 1e-6
+        votes = votes[:, :-1]
         total = self._sum_tiles(weight)
-        folded = self._sum_tiles(votes[:, :-1] * weight) / total
-        return self.stem(torch.cat([folded, total], dim=1))
+        folded = self._sum_tiles(votes * weight) / total
+        loud = F.adaptive_avg_pool2d(votes.square() * weight, 1) * self.tiles**2
+        agreed = F.adaptive_avg_pool2d(folded.square() * total, 1)
+        disagreement = (loud - agreed).clamp(min=0.0) / (agreed + 1e-6)
+        return self.stem(torch.cat([folded, total], dim=1)), disagreement
 
     def _sum_tiles(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[2] // self.tiles, x.shape[3] // self.tiles
@@ -86,6 +102,70 @@ def extend(canvas: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return torch.cat([guess, levels[0][1]], dim=1)
 
 
+class _Uncertainty(nn.Module):
+    """How far off the reconstruction of each cell may be.
+
+    It looks at what the network makes of the cell, and at how the whole fragment reads: what
+    post-processing left of the payload shows there. Trained beside the network, which it only
+    looks at.
+
+    Args:
+        width: channels of the features.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        hidden = width // 3
+        self.cell = nn.Conv2d(width, hidden, 3, padding=1)
+        self.fragment = nn.Conv2d(3 * width, 2 * hidden, 1)
+        self.reading = nn.Conv2d(2 * hidden, hidden, 1)
+        self.both = nn.Conv2d(hidden, hidden, 1)
+        self.log_variance = nn.Conv2d(hidden, 1, 1)
+        with torch.no_grad():
+            self.log_variance.weight.mul_(0.1)
+            self.log_variance.bias.fill_(-5.0)
+
+    def forward(
+        self,
+        features: torch.Tensor,
+        looked: torch.Tensor,
+        seen: torch.Tensor,
+        disagreement: torch.Tensor,
+    ) -> torch.Tensor:
+        """The standard deviation of the error, Bx1xhxw.
+
+        Args:
+            features: what the frame is made of, BxWxhxw.
+            looked: what was read in the fragment, BxWxhxw.
+            seen: coverage, Bx1xhxw.
+            disagreement: of the tiles, BxWx1x1.
+        """
+        features, looked, disagreement = (x.detach() for x in (features, looked, disagreement))
+        looked, share = looked.float(), F.adaptive_avg_pool2d(seen, 1) + 1e-3
+        mean = F.adaptive_avg_pool2d(looked * seen, 1) / share
+        power = F.adaptive_avg_pool2d(looked.square() * seen, 1) / share
+        ratios = torch.cat([power, disagreement], dim=1) + 1e-4
+        fragment = self.fragment(torch.cat([mean, ratios.log()], dim=1))
+        fragment = self.reading(activate(fragment))
+        found = self.both(activate(self.cell(features) + fragment))
+        found = self.log_variance(activate(found)).float()
+        return (0.5 * found.clamp(*_LOG_VARIANCE_RANGE)).exp()
+
+
+class Reading(NamedTuple):
+    """What the network makes of a fragment.
+
+    Attributes:
+        recovered: the whole frame, Bx3xSxS, not clipped.
+        thumbnail: that it grew from, Bx3x(S/4)x(S/4).
+        uncertainty: standard deviation of its error where it was cropped away, Bx1x(S/4)x(S/4).
+    """
+
+    recovered: torch.Tensor
+    thumbnail: torch.Tensor
+    uncertainty: torch.Tensor
+
+
 class RecoverNetwork(nn.Module):
     """Read the payload out of a fragment and paint what was cropped away.
 
@@ -111,35 +191,36 @@ class RecoverNetwork(nn.Module):
         self.thumbnail = _Unfold(width, 3, 3)
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(2)))
         self.head = nn.Conv2d(width, 3 * CELL**2, 3, padding=1)
+        self.uncertainty = _Uncertainty(width)
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             for guess in (self.coarse_guess, self.fine_guess):  # first learn to read the payload
                 guess.weight.zero_()
 
-    def read(self, canvas: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Recover the frame from a placed image and its crop mask, see :func:`~.kernels.place`.
-
-        Returns:
-            The recovered frame, Bx3xSxS, and the thumbnail it grew from, Bx3x(S/4)x(S/4).
-        """
+    def read(self, canvas: torch.Tensor, mask: torch.Tensor) -> Reading:
+        """Recover the frame from a placed image and its crop mask, see :func:`~.kernels.place`."""
         x = torch.cat([(canvas - 0.5) * mask, mask, self.high_pass(canvas) * mask], dim=1)
-        f = self.look(self.stem(x))
+        looked = f = self.look(self.stem(x))
         seen = F.avg_pool2d(mask, CELL)
         seen = (seen > 0.6).float() * seen
         guess = extend(canvas, mask) - 0.5
-        coarse = self.coarse(f, seen) + self.coarse_guess(F.avg_pool2d(guess, 2))
-        coarse = self.coarse_blocks(coarse)
-        fine = self.fine(f, seen) + self.fine_guess(guess) + self.coarse_out(coarse)
+        coarse, disagreement = self.coarse(f, seen)
+        coarse = self.coarse_blocks(coarse + self.coarse_guess(F.avg_pool2d(guess, 2)))
+        fine = self.fine(f, seen)[0] + self.fine_guess(guess) + self.coarse_out(coarse)
         fine = self.fine_blocks(fine)
         thumbnail = 0.5 + self.thumbnail(activate(fine)).float()
         f = f + self.fine_out(fine)
-        detail = F.pixel_shuffle(self.head(activate(self.blocks(f))), CELL).float()
+        f = activate(self.blocks(f))
+        detail = F.pixel_shuffle(self.head(f), CELL).float()
         base = mask * canvas + (1.0 - mask) * _upsample(thumbnail, CELL)
-        return base + detail, thumbnail
+        return Reading(base + detail, thumbnail, self.uncertainty(f, looked, seen, disagreement))
 
-    def forward(self, received: torch.Tensor, crop_box: torch.Tensor) -> torch.Tensor:
-        """Aligned image Bx3xSxS and crop box Bx4 to the recovered frame Bx3xSxS in [0, 1]."""
-        return self.read(*place(received, crop_box))[0].clamp(0.0, 1.0)
+    def forward(
+        self, received: torch.Tensor, crop_box: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Aligned image Bx3xSxS and crop box Bx4 to the frame in [0, 1] and its uncertainty."""
+        reading = self.read(*place(received, crop_box))
+        return reading.recovered.clamp(0.0, 1.0), reading.uncertainty
 
 
 def _upsample(x: torch.Tensor, factor: int) -> torch.Tensor:

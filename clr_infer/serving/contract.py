@@ -71,6 +71,13 @@ _PIXELS = Port("pixels", "UINT8", (-1, -1, 3), "RGB, HxWx3; 1x1x3 if there is no
 _CONFIDENCE = Port("confidence", "FP32", (1,), "that the image is protected, 0 to 1")
 _BOX = Port("crop_box", "FP32", (4,), "x0, y0, x1, y1 in fractions of the original; 0 if none")
 
+_UNCERTAINTY = Port(
+    "uncertainty",
+    "FP32",
+    (-1, -1),
+    "standard deviation of the error of each cell of the frame, in levels of 255; 1x1 if none",
+)
+
 _READING = {"frame": "which picture of an animation, from 0 (default: animations are refused)"}
 _WRITING = {
     "format": "of output image: png (default), jpeg, webp, tiff or bmp",
@@ -95,7 +102,7 @@ IMAGE_MODELS = {
             "clr_recover",
             "recover",
             ("localize", "align", "recover"),
-            (_IMAGE, _PIXELS, _CONFIDENCE, _BOX, _RESULT),
+            (_IMAGE, _PIXELS, _UNCERTAINTY, _CONFIDENCE, _BOX, _RESULT),
             {**_WRITING, **_READING},
         ),
         ImageModelSpec(

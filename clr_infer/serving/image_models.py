@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError, ServerUnavailable
 from ..image_io import LoadedImage, encode_image, read_image
-from ..results import Located, Protected
+from ..results import Located, Protected, Recovered
 from ..runtimes.triton_server import TritonServerModels, from_array, to_array
 from ..session import Session
 from ..settings import Settings
@@ -22,6 +22,7 @@ __all__ = ["ImageModel", "answer"]
 
 _NO_IMAGE = np.zeros(1, np.uint8)
 _NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
+_NO_CELLS = np.zeros((1, 1), np.float32)
 _NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 
@@ -140,6 +141,9 @@ def answer(
             outputs[name] = np.array([located.confidence], np.float32)
         elif located is not None and name == "crop_box":
             outputs[name] = np.array(located.crop_box or _NO_BOX, np.float32)
+        elif name == "uncertainty":
+            cells = result.cell_uncertainty
+            outputs[name] = _NO_CELLS if cells is None else cells
         elif pixels is None:
             outputs[name] = _NO_PIXELS if name == "pixels" else _NO_IMAGE
         else:
@@ -153,6 +157,8 @@ def _facts(result: Any, located: Located | None, source: LoadedImage) -> np.ndar
     facts: dict[str, Any] = {"warnings": source.warnings, "timings_ms": result.timings_ms}
     if located is not None:
         facts["located"] = located_to_json(located)
+    if isinstance(result, Recovered):
+        facts["expected_psnr_db"] = result.expected_psnr_db
     if isinstance(result, Protected):
         facts["psnr_db"] = result.psnr_db
     return np.frombuffer(bytearray(json.dumps(facts).encode()), np.uint8)

@@ -17,6 +17,7 @@ from ..geometry import Box, box_to_pixels
 from ..kernels.reference import place
 from ..networks import Networks
 from ..networks.blocks import CELL
+from ..networks.recover import Reading
 from .data import Photos
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
 
 _BOX_JITTER_PX = 0.3
 _LOG_FLOOR = 2e-3
+_SURPRISE_WEIGHT = 0.05
+"""Of the loss of the uncertainty; it moves nothing else."""
 
 _CODEC = JpegModel()  # libjpeg's own values
 _SURROGATE = JpegModel("soft")
@@ -174,22 +177,37 @@ def _alignment_loss(networks: Networks, views: Views, features: torch.Tensor) ->
     return distances[0] + distances[1]
 
 
+def _surprise(
+    uncertainty: torch.Tensor, error: torch.Tensor, outside: torch.Tensor
+) -> torch.Tensor:
+    """The negative log-likelihood of what was reconstructed wrong, as if it were Gaussian.
+
+    It is least where each cell's uncertainty is the deviation that its error has on average (Nix
+    and Weigend, "Estimating the mean and variance of the target probability distribution", 1994).
+    """
+    weight = F.avg_pool2d(outside, CELL)
+    squared = (error.detach().square() * outside).mean(1, keepdim=True)
+    squared = F.avg_pool2d(squared, CELL) / weight.clamp(min=1e-3)
+    variance = uncertainty.square()
+    return ((variance.log() + squared / variance) * weight).sum() / (weight.sum() + 1e-3)
+
+
 def recovery_loss(
-    recovered: torch.Tensor, thumbnail: torch.Tensor, original: torch.Tensor, mask: torch.Tensor
+    reading: Reading, original: torch.Tensor, mask: torch.Tensor
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """How far recovered frames are from their originals.
+    """How far recovered frames are from their originals, and from what the network says of it.
 
     Args:
-        recovered: Bx3xSxS.
-        thumbnail: Bx3x(S/4)x(S/4).
+        reading: of the recover network.
         original: Bx3xSxS.
         mask: Bx1xSxS, 1 inside the crop.
 
     Returns:
-        The loss, a scalar, and ``out_db`` and ``thumb_db``, see :func:`forward_pass`.
+        The loss, a scalar, and ``out_db``, ``thumb_db`` and ``surprise``, see
+        :func:`forward_pass`.
     """
     outside = 1.0 - mask
-    error = recovered - original
+    error = reading.recovered.float() - original
     outside_n, inside_n = 3 * outside.sum() + 1, 3 * mask.sum() + 1
     squared = (error.square() * outside).sum() / outside_n
     # The logarithm weighs images by what they still can gain: its mean is a PSNR.
@@ -202,14 +220,16 @@ def recovery_loss(
     factors = (CELL, 2 * CELL, 4 * CELL, 8 * CELL)
     for factor in factors:
         truth = F.avg_pool2d(original, factor)
-        guess = F.avg_pool2d(thumbnail, factor // CELL)
+        guess = F.avg_pool2d(reading.thumbnail, factor // CELL)
         weight = F.avg_pool2d(outside, factor) + 0.15
         thumb = thumb + ((guess - truth).square() * weight).sum() / (3 * weight.sum())
+    surprise = _surprise(reading.uncertainty, error, outside)
     numbers = {
         "out_db": -10 * squared.detach().clamp(min=1e-6).log10(),
         "thumb_db": -10 * (thumb.detach() / len(factors)).clamp(min=1e-6).log10(),
+        "surprise": surprise.detach(),
     }
-    return loss + 5 * thumb, numbers
+    return loss + 5 * thumb + _SURPRISE_WEIGHT * surprise, numbers
 
 
 def forward_pass(
@@ -232,7 +252,8 @@ def forward_pass(
 
     Returns:
         The loss, a scalar, and ``out_db`` (PSNR of the cropped-out area), ``thumb_db`` (of the
-        thumbnails there) and ``align`` (feature distance), scalars without a gradient.
+        thumbnails there), ``surprise`` (of the uncertainty, nats a cell) and ``align`` (feature
+        distance), scalars without a gradient.
     """
     batch = make_batch(networks, photos, batch_size, stage, rng, group)
     size, views = networks.protect.size, batch.views
@@ -242,9 +263,9 @@ def forward_pass(
         aligned = networks.align.apply_features(views.received, features).float()
     placed = place(aligned, beside(aligned, views.crop_box + jitter))
     with networks.precision():
-        recovered, thumbnail = networks.recover.read(*placed)
+        reading = networks.recover.read(*placed)
     _, mask = place(views.received[:, :1].detach(), beside(aligned, views.crop_box))
-    loss, numbers = recovery_loss(recovered.float(), thumbnail, batch.original, mask)
+    loss, numbers = recovery_loss(reading, batch.original, mask)
     if views.clean is not None:
         alignment = _alignment_loss(networks, views, features)
         restoration = (aligned - views.clean).abs().mean()

@@ -34,9 +34,10 @@ class TrainedNetworks:
     def run(self, network: str, tensors: Tensors) -> Tensors:
         """Run a network on a batch, see :class:`..runtimes.base.Runtime`."""
         given = [torch.from_numpy(np.ascontiguousarray(value)) for value in tensors.values()]
-        (output,) = SPECS[network].outputs
         with torch.inference_mode():
-            return {output.name: getattr(self._networks, network)(*given).numpy()}
+            made = getattr(self._networks, network)(*given)
+        made = made if isinstance(made, tuple) else (made,)
+        return {t.name: o.numpy() for t, o in zip(SPECS[network].outputs, made, strict=True)}
 
     def close(self) -> None:
         """Nothing to free."""

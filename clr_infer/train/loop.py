@@ -263,7 +263,8 @@ class Trainer:
 
     def _columns(self) -> list[str]:
         aligned = ["align"] if self.plan.alignment else []
-        return ["step", "seconds", "loss", "out_db", "thumb_db", *aligned, "psnr_db", "hardness"]
+        quality = ["out_db", "thumb_db", "surprise"]
+        return ["step", "seconds", "loss", *quality, *aligned, "psnr_db", "hardness"]
 
     def _mark(self, step: int, at: float) -> tuple[int, float]:
         """Note the images a second since a step that was done at a time; returns these of now."""

@@ -41,13 +41,14 @@ Training, one row a run, each starting from the weights of the one before:
 {training}
 
 The protect, align and recover networks are convolutional and trained together at the training
-size above; they run at the frame size. The localize network has no learned weights: it is a
+size above; they run at the frame size. Where a part is named, only that was trained, and the steps
+are not in the sum. The localize network has no learned weights: it is a
 matched filter on the synchronisation template, and only its confidence is calibrated.
 
 ## Intended use
 Protecting one's own photographs, so that a crop of them can later be located and what was cut
 away be shown. Reconstructed pixels are the network's reading of a weak signal: the mask marks
-them, and they are no evidence of detail.
+them, the uncertainty says how far off each may be, and they are no evidence of detail.
 
 ## Known limits
 - Kept sides under 0.5 fold incompletely; rotation, mirroring, perspective and generative edits are
@@ -67,8 +68,12 @@ def model_card(manifest: dict, quality: str) -> str:
     facts = dict(manifest)
     found = manifest["calibration"]
     facts["calibration"] = ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in found.items())
-    rows = [[_plain(run[column]) for column in _COLUMNS] for run in manifest["training"]]
-    facts["training"] = table([column.replace("_", " ") for column in _COLUMNS], rows)
+    rows = [
+        [*(_plain(run[column]) for column in _COLUMNS), run.get("part", "all")]
+        for run in manifest["training"]
+    ]
+    header = [*(column.replace("_", " ") for column in _COLUMNS), "part"]
+    facts["training"] = table(header, rows)
     facts["data"] = manifest["data"] or "not stated"
     return _TEXT.format(**facts, quality=quality)
 

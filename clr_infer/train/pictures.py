@@ -68,7 +68,7 @@ def draw_sheet(networks: Networks, photos: Photos, psnr_db: float, picture: Path
         for name, after in (("png", ()), ("JPEG 80", (Step("jpeg", (80.0,)),))):
             views = attack_alike(protected, [Attack((), _CROP, after)], rng)
             aligned = networks.align(resize(views.received, size, size))
-            recovered = networks.recover(aligned, beside(aligned, views.crop_box))
+            recovered, _ = networks.recover(aligned, beside(aligned, views.crop_box))
             row.append((f"recovered from {name}", _pixels(recovered)))
         rows.append(row)
     Image.fromarray(contact_sheet(rows, tile_px=256)).save(picture)

@@ -16,6 +16,7 @@ from clr_infer.results import Located, Protected, Recovered
 from clr_infer.settings import DEFAULT_SETTINGS
 
 WIDTH, HEIGHT = 200, 180
+UNSURE = 5.0
 TREATMENTS = {"found": 10, "missed": 20, "refused": 30, "false alarm": 40}
 
 
@@ -70,8 +71,10 @@ class FakeSession:
 
     def recover(self, image):
         located = self.locate(image)
-        whole = coordinates(int(image[0, 0, 2]) // 10 * 10) if located.protected else None
-        return Recovered(whole, located)
+        if not located.protected:
+            return Recovered(None, located)
+        whole = coordinates(int(image[0, 0, 2]) // 10 * 10)
+        return Recovered(whole, located, cell_uncertainty=np.full((4, 4), UNSURE, np.float32))
 
 
 @pytest.fixture

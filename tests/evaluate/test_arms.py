@@ -37,6 +37,9 @@ def test_each_arm_changes_one_thing(ablations):
         ours, without = (arm["by_condition"][name] for arm in (shipped, aligned))
         assert ours["iou_mean"] == without["iou_mean"]  # the align network serves recovery alone
         assert ours["psnr_out"] != without["psnr_out"]
+    for name in ("clean", "jpeg80"):
+        refined = by_arm["refined"]["by_condition"][name]
+        assert refined["psnr_out"] > shipped["by_condition"][name]["psnr_out"]
     simulated = by_arm["fg-jpeg"]["by_condition"]
     assert simulated["clean"] == shipped["by_condition"]["clean"]
     gap = simulated["jpeg80"]["psnr_out"] - shipped["by_condition"]["jpeg80"]["psnr_out"]

@@ -10,7 +10,7 @@ from clr_infer.networks.blocks import GaussianBlur, cell_conv
 from clr_infer.networks.fg_jpeg import FgJpegNetwork, QfPredictor
 from clr_infer.networks.localize import LocalizeNetwork
 from clr_infer.networks.protect import CONTRAST_RANGE, TextureMap
-from clr_infer.networks.recover import extend
+from clr_infer.networks.recover import _Fold, extend
 from clr_infer.networks.template import codes, fine_codes, template
 
 
@@ -73,9 +73,25 @@ def test_weights_fit_every_frame_size(networks, size):
     assert other.protect(image).shape == image.shape
     aligned = other.align(image)
     box = torch.tensor([[0.1, 0.2, 0.9, 1.0]])
-    recovered = other.recover(aligned, box)
+    recovered, uncertainty = other.recover(aligned, box)
     assert recovered.shape == image.shape
+    assert uncertainty.shape == (1, 1, size // 4, size // 4)
+    assert 0 < float(uncertainty.min()) and float(uncertainty.max()) <= 1
     assert float(recovered.min()) >= 0 and float(recovered.max()) <= 1
+
+
+@torch.no_grad()
+def test_tiles_that_repeat_agree_and_noise_shows():
+    torch.manual_seed(0)
+    fold, seen = _Fold(8, tiles=4), torch.zeros(1, 1, 32, 32)
+    seen[..., 4:28, 8:] = 1
+    tile = torch.randn(1, 8, 8, 8)
+    quiet, none = fold(tile.repeat(1, 1, 4, 4), seen)
+    assert none.shape == (1, 8, 1, 1) and float(none.max()) < 1e-3
+    levels = [fold(tile.repeat(1, 1, 4, 4) + s * torch.randn(1, 8, 32, 32), seen) for s in (0.3, 2)]
+    assert float((levels[0][0] - quiet).abs().mean()) < 0.3 * float(quiet.abs().mean())
+    some, much = (float(found.mean()) for _, found in levels)
+    assert 0.01 < some < 0.3 * much
 
 
 def test_placing_the_full_frame_changes_nothing():

@@ -53,8 +53,9 @@ def test_results_equal_those_of_a_session_bit_for_bit(
         found, expected = client.recover(fragment), session.recover(fragment)
         _same_place(found.located, expected.located)
         np.testing.assert_array_equal(found.image, expected.image)
+        np.testing.assert_array_equal(found.cell_uncertainty, expected.cell_uncertainty)
         unprotected = client.recover(photo)
-        assert unprotected.image is None
+        assert unprotected.image is None and unprotected.uncertainty is None
         _same_place(unprotected.located, session.recover(photo).located)
         simulated = client.fg_jpeg(photo, 61.5)
         np.testing.assert_array_equal(simulated.image, session.fg_jpeg(photo, 61.5).image)
@@ -137,6 +138,7 @@ def test_files_go_in_and_out_with_what_they_carry(client, session, photo):
     np.testing.assert_array_equal(pixels, session.protect(photo).image)
     fragment = np.ascontiguousarray(pixels[20:])
     jpeg = client.recover_encoded(fragment, format="jpeg", quality=90)
+    assert jpeg.facts["expected_psnr_db"] == session.recover(fragment).expected_psnr_db
     assert Image.open(io.BytesIO(jpeg.content)).format == "JPEG"
     assert jpeg.facts["located"]["protected"]
     assert client.recover_encoded(photo).content is None

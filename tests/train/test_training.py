@@ -13,12 +13,13 @@ from PIL import Image
 import clr_infer
 from clr_infer.errors import InputError, WeightsError
 from clr_infer.networks import Networks
+from clr_infer.networks.recover import Reading
 from clr_infer.networks.served import load_served
 from clr_infer.train.checkpoint import load_checkpoint
 from clr_infer.train.data import Photos
 from clr_infer.train.fg_jpeg import FgJpegPlan, train_fg_jpeg
 from clr_infer.train.finish import package, recalibrate
-from clr_infer.train.forward import Stage, forward_pass, make_batch
+from clr_infer.train.forward import Stage, _surprise, forward_pass, make_batch, recovery_loss
 from clr_infer.train.loop import Plan, Trainer, schedule
 from clr_infer.train.model_card import write_model_card
 from clr_infer.weights import Weights, default_folder
@@ -56,6 +57,25 @@ def test_the_loss_falls(plan, photos, tmp_path):
     rng = np.random.default_rng(0)
     losses = [float(trainer.train_step(0.0, rng)["loss"]) for _ in range(60)]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+
+
+def test_the_uncertainty_learns_the_error_and_changes_nothing_else():
+    torch.manual_seed(0)
+    error = torch.randn(4, 3, 64, 64) * torch.linspace(0.02, 0.3, 16).repeat_interleave(4)
+    mask = torch.zeros(4, 1, 64, 64)
+    mask[..., :32, :] = 1  # where nothing is asked
+    said = torch.full((4, 1, 16, 16), 0.1, requires_grad=True)
+    recovered = torch.zeros(4, 3, 64, 64, requires_grad=True)
+    for _ in range(60):
+        reading = Reading(recovered, torch.zeros(4, 3, 16, 16), said.abs())
+        _, numbers = recovery_loss(reading, error, mask)
+        surprise = _surprise(said.abs(), recovered - error, 1.0 - mask)
+        assert float(numbers["surprise"]) == pytest.approx(float(surprise.detach()))
+        down, untouched = torch.autograd.grad(surprise, (said, recovered), allow_unused=True)
+        assert untouched is None and not down[..., :8, :].any()
+        said = (said - 2.0 * said.detach().square() * down * 64).detach().requires_grad_()
+    truth = torch.linspace(0.02, 0.3, 16)
+    torch.testing.assert_close(said[:, 0, 8:].abs().mean((0, 1)), truth, rtol=0.15, atol=0.0)
 
 
 def test_training_leaves_checkpoint_log_and_pictures(run_folder):
