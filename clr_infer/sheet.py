@@ -36,13 +36,13 @@ def heat(levels: np.ndarray, image: np.ndarray, box_px: tuple[int, int, int, int
     Returns:
         HxWx3 uint8.
     """
-    steps = np.clip(levels, 0, HEAT_LEVELS) * ((len(_HEAT) - 1) / HEAT_LEVELS)
-    known = np.arange(len(_HEAT))
-    drawn = np.stack([np.interp(steps, known, channel) for channel in _HEAT.T], axis=-1)
+    known = np.linspace(0, HEAT_LEVELS, len(_HEAT))
+    colours = np.stack([np.interp(np.arange(256), known, one) for one in _HEAT.T], axis=-1)
+    drawn = np.rint(colours).astype(np.uint8)[np.clip(np.rint(levels), 0, 255).astype(np.uint8)]
     x0, y0, x1, y1 = box_px
-    gray = np.asarray(Image.fromarray(image[y0:y1, x0:x1]).convert("L"))
-    drawn[y0:y1, x0:x1] = gray[..., None] * 0.6 + 60.0
-    return np.rint(drawn).astype(np.uint8)
+    inside = Image.fromarray(image[y0:y1, x0:x1]).convert("L").point(lambda gray: 60 + 0.6 * gray)
+    drawn[y0:y1, x0:x1] = np.asarray(inside)[..., None]
+    return drawn
 
 
 def overlay(
