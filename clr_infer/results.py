@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from .geometry import Box
-from .uncertainty import expected_psnr_db, spread_cells
 
 __all__ = ["Located", "Protected", "Recovered", "Simulated"]
 
@@ -93,6 +92,8 @@ class Recovered:
         place = self.located
         if self.cell_uncertainty is None or place.box_px is None or place.canvas_px is None:
             return None
+        from .uncertainty import spread_cells  # takes Pillow, which a client does without
+
         return spread_cells(self.cell_uncertainty, place.box_px, place.canvas_px)
 
     @cached_property
@@ -100,6 +101,8 @@ class Recovered:
         """PSNR in dB to expect of the cropped-out area; ``None`` where nothing was cropped away."""
         if self.cell_uncertainty is None or self.located.crop_box is None:
             return None
+        from .uncertainty import expected_psnr_db
+
         return expected_psnr_db(self.cell_uncertainty, self.located.crop_box)
 
 

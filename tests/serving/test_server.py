@@ -161,7 +161,7 @@ def test_the_command_line_gives_the_same_with_a_server(serving, tmp_path, capsys
             line["outputs"] = sorted(line.get("outputs", {}))
         records.append(lines)
         files.append({p.name: p.read_bytes() for p in out.iterdir()})
-    assert records[0] == records[1] and files[0] == files[1] and len(files[0]) == 3
+    assert records[0] == records[1] and files[0] == files[1] and len(files[0]) == 4
 
 
 def test_a_batch_of_files_needs_a_server(tmp_path, capsys):
