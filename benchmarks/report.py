@@ -89,12 +89,6 @@ def detection() -> str:
     return f"{fixed}\n\n{findings.detection_at(_load(KODAK), _thresholds())}"
 
 
-def uncertainty() -> str:
-    """What the network expects of its reconstruction, and what came true."""
-    limits = _load_if(LIMITS)
-    return findings.uncertainty_tables(_load(KODAK), *([limits] if limits else []))
-
-
 def strength() -> str:
     """The strength dial: table and curves."""
     picture = "![visibility, box and recovery against strength](strength.png)"
@@ -328,7 +322,9 @@ TABLES = {
     "detection": detection,
     "detection_rows": _of_kodak(tables.detection_table),
     "confidence": _of_kodak(findings.confidence_table),
-    "uncertainty": uncertainty,
+    "uncertainty": lambda: findings.uncertainty_tables(
+        _load(KODAK), *filter(None, [_load_if(LIMITS)])
+    ),
     "strength": strength,
     "ablations": lambda: _drawn(ABLATIONS, findings.arms_table),
     "limits": lambda: _drawn(LIMITS, findings.limits_table),

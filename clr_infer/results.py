@@ -105,6 +105,12 @@ class Recovered:
 
         return expected_psnr_db(self.cell_uncertainty, self.located.crop_box)
 
+    def as_dict(self) -> dict[str, Any]:
+        """The plain values, as the command line prints them."""
+        expected = self.expected_psnr_db
+        rounded = None if expected is None else round(expected, 2)
+        return {**self.located.as_dict(), "expected_psnr_db": rounded}
+
 
 @dataclass(frozen=True)
 class Simulated:

@@ -41,10 +41,10 @@ TOLERANCES: dict[tuple[str, str], dict[str, tuple[float, float]]] = {
         "int8": (0.25, 6e-3),
     },
     ("recover", "uncertainty"): {
-        "fp32": (1e-3, 1e-3),
-        "fp16": (2e-3, 1e-4),
-        "bf16": (1.5e-2, 1e-3),
-        "int8": (0.15, 6e-3),
+        "fp32": (1e-4, 1e-4),
+        "fp16": (1.5e-3, 1.5e-4),
+        "bf16": (1.5e-2, 1.5e-3),
+        "int8": (0.2, 1.1e-2),
     },
     ("fg_jpeg", "simulated"): {  # the largest: a coefficient on the edge of two levels
         "fp32": (0.5, 2e-3),

@@ -235,12 +235,7 @@ def _recover(args: argparse.Namespace) -> int:
         if not args.json:
             more = "" if expected is None else f"; expect {expected:.1f} dB of the rest"
             print(f"{shown(word)}: {_verdict(result.located)}{more}", file=sys.stderr)
-        return {
-            **result.located.as_dict(),
-            "expected_psnr_db": None if expected is None else round(expected, 2),
-            "outputs": outputs,
-            "timings_ms": result.timings_ms,
-        }
+        return {**result.as_dict(), "outputs": outputs, "timings_ms": result.timings_ms}
 
     return for_each(words, one, args.json, "recover")
 

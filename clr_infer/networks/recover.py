@@ -15,6 +15,15 @@ _LOG_VARIANCE_RANGE = (-14.0, 0.0)
 """Of the error: a standard deviation from a quarter of a level to the whole range."""
 
 
+class _Tally(NamedTuple):
+    """The votes of all tiles with their weights, and what became of them."""
+
+    votes: torch.Tensor
+    weight: torch.Tensor
+    folded: torch.Tensor
+    total: torch.Tensor
+
+
 class _Fold(nn.Module):
     """Add up the tiles of a repeated map, each place weighted by a learned confidence.
 
@@ -29,24 +38,28 @@ class _Fold(nn.Module):
         self.vote = nn.Conv2d(width, width + 1, 1)
         self.stem = nn.Conv2d(width + 1, width, 3, padding=1)
 
-    def forward(
-        self, features: torch.Tensor, seen: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, features: torch.Tensor, seen: torch.Tensor) -> tuple[torch.Tensor, _Tally]:
         """Features BxCxhxw and their coverage Bx1xhxw to BxCx(h/tiles)x(w/tiles).
 
         Returns:
-            The folded map, and by channel how far the tiles disagree in it, beside what they agree
-            on, BxCx1x1: what repetition tells of the noise, whatever the picture.
+            The folded map, and what it was made of, see :meth:`disagreement`.
         """
         votes = self.vote(activate(features)).float()
         weight = torch.sigmoid(votes[:, -1:]) * seen + 1e-4 * seen + 1e-6
         votes = votes[:, :-1]
         total = self._sum_tiles(weight)
         folded = self._sum_tiles(votes * weight) / total
-        loud = F.adaptive_avg_pool2d(votes.square() * weight, 1) * self.tiles**2
-        agreed = F.adaptive_avg_pool2d(folded.square() * total, 1)
-        disagreement = (loud - agreed).clamp(min=0.0) / (agreed + 1e-6)
-        return self.stem(torch.cat([folded, total], dim=1)), disagreement
+        return self.stem(torch.cat([folded, total], dim=1)), _Tally(votes, weight, folded, total)
+
+    def disagreement(self, tally: _Tally) -> torch.Tensor:
+        """How far the tiles disagree, beside what they agree on: BxCx1x1.
+
+        The variance over the power of each channel: what repetition tells of the noise, whatever
+        the picture.
+        """
+        loud = F.adaptive_avg_pool2d(tally.votes.square() * tally.weight, 1) * self.tiles**2
+        agreed = F.adaptive_avg_pool2d(tally.folded.square() * tally.total, 1)
+        return (loud - agreed).clamp(min=0.0) / (agreed + 1e-6)
 
     def _sum_tiles(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[2] // self.tiles, x.shape[3] // self.tiles
@@ -204,7 +217,8 @@ class RecoverNetwork(nn.Module):
         seen = F.avg_pool2d(mask, CELL)
         seen = (seen > 0.6).float() * seen
         guess = extend(canvas, mask) - 0.5
-        coarse, disagreement = self.coarse(f, seen)
+        coarse, tally = self.coarse(f, seen)
+        disagreement = self.coarse.disagreement(tally)
         coarse = self.coarse_blocks(coarse + self.coarse_guess(F.avg_pool2d(guess, 2)))
         fine = self.fine(f, seen)[0] + self.fine_guess(guess) + self.coarse_out(coarse)
         fine = self.fine_blocks(fine)

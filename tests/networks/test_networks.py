@@ -86,12 +86,25 @@ def test_tiles_that_repeat_agree_and_noise_shows():
     fold, seen = _Fold(8, tiles=4), torch.zeros(1, 1, 32, 32)
     seen[..., 4:28, 8:] = 1
     tile = torch.randn(1, 8, 8, 8)
-    quiet, none = fold(tile.repeat(1, 1, 4, 4), seen)
+
+    def read(noise):
+        found, tally = fold(tile.repeat(1, 1, 4, 4) + noise * torch.randn(1, 8, 32, 32), seen)
+        return found, fold.disagreement(tally)
+
+    quiet, none = read(0.0)
     assert none.shape == (1, 8, 1, 1) and float(none.max()) < 1e-3
-    levels = [fold(tile.repeat(1, 1, 4, 4) + s * torch.randn(1, 8, 32, 32), seen) for s in (0.3, 2)]
+    levels = [read(noise) for noise in (0.3, 2.0)]
     assert float((levels[0][0] - quiet).abs().mean()) < 0.3 * float(quiet.abs().mean())
     some, much = (float(found.mean()) for _, found in levels)
     assert 0.01 < some < 0.3 * much
+
+
+def test_the_uncertainty_only_looks_at_the_rest(networks):
+    network = Networks(64, width=16, align_width=16).recover
+    _, uncertainty = network(torch.rand(1, 3, 64, 64), torch.tensor([[0.1, 0.2, 0.9, 1.0]]))
+    uncertainty.sum().backward()
+    moved = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None}
+    assert moved == {"uncertainty"}
 
 
 def test_placing_the_full_frame_changes_nothing():
