@@ -16,6 +16,7 @@ from .image_io import encode_image, write_bytes
 from .preprocess import resize_pixels
 from .session import Session
 from .sheet import HEAT_LEVELS, contact_sheet, heat, magnified_residual, overlay
+from .turns import upright
 
 __all__ = ["DEMO_STEPS", "Demo", "run_demo"]
 
@@ -46,13 +47,16 @@ def _true_box(chain: Chain, width: int, height: int) -> Box:
     return box
 
 
-def run_demo(session: Session, original: np.ndarray, steps: str = DEMO_STEPS) -> Demo:
+def run_demo(
+    session: Session, original: np.ndarray, steps: str = DEMO_STEPS, turned: bool = False
+) -> Demo:
     """Protect, attack with real codecs, locate and recover one image, and measure all of it.
 
     Args:
         session: the networks.
         original: HxWx3 uint8.
         steps: the attack; at most one crop, first.
+        turned: look for fragments that do not lie upright, see :meth:`.Session.locate`.
 
     Raises:
         ImageError: the image cannot be used.
@@ -62,7 +66,7 @@ def run_demo(session: Session, original: np.ndarray, steps: str = DEMO_STEPS) ->
     session.recover(session.protect(original).image)  # warm-up: the timings below are warm
     protected = session.protect(original)
     received = apply(protected.image, chain, np.random.default_rng(0))
-    result = session.recover(received)
+    result = session.recover(received, turned=turned)
     located = result.located
     height, width = original.shape[:2]
     true_box = _true_box(chain, width, height)
@@ -100,7 +104,7 @@ def run_demo(session: Session, original: np.ndarray, steps: str = DEMO_STEPS) ->
     placed = np.full((located.canvas_px[1], located.canvas_px[0], 3), 255, np.uint8)
     x0, y0, x1, y1 = located.box_px
     left, top, right, bottom = located.picture_px
-    placed[y0:y1, x0:x1] = received[top:bottom, left:right]
+    placed[y0:y1, x0:x1] = upright(received[top:bottom, left:right], located.turn)
     images["located"] = overlay(placed, located.box_px, box_to_pixels(true_box, *located.canvas_px))
     return Demo(numbers, images)
 

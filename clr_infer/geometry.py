@@ -1,4 +1,4 @@
-"""Crop boxes: the only home of their arithmetic."""
+"""Crop boxes and turns: what they are, and the only home of the boxes' arithmetic."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,9 @@ import numpy as np
 
 __all__ = [
     "FULL_FRAME",
+    "UPRIGHT",
     "Box",
+    "Turn",
     "box_iou",
     "box_to_pixels",
     "canvas_size",
@@ -30,6 +32,21 @@ class Box(NamedTuple):
 
 
 FULL_FRAME = Box(0.0, 0.0, 1.0, 1.0)
+
+
+class Turn(NamedTuple):
+    """What sets a received image upright: it is mirrored left to right, then rotated.
+
+    Attributes:
+        mirrored: whether it is.
+        degrees: counter-clockwise.
+    """
+
+    mirrored: bool = False
+    degrees: float = 0.0
+
+
+UPRIGHT = Turn()
 
 
 def box_iou(a: Box, b: Box) -> float:

@@ -10,12 +10,13 @@ import numpy as np
 
 from .border import inside_border
 from .errors import ImageError, InputError
-from .geometry import Box, canvas_size, crop_mask, placed_box
+from .geometry import UPRIGHT, Box, canvas_size, crop_mask, placed_box
 from .preprocess import check_pixels
 from .results import Located, Protected, Recovered, Simulated
 from .runtimes.base import Runtime
 from .settings import Settings
 from .tiles import join_tiles, split_tiles
+from .turns import SURE, Found, confidence_among, find_turn, upright
 
 __all__ = ["PSNR_DB_RANGE", "QF_RANGE", "fg_jpeg", "locate", "protect", "recover"]
 
@@ -100,9 +101,13 @@ no more than twice."""
 
 
 def _localize(
-    runtime: Runtime, images: Sequence[object], settings: Settings, clock: _Stopwatch
+    runtime: Runtime, images: Sequence[object], settings: Settings, clock: _Stopwatch, turned: bool
 ) -> _Localized:
-    """Localize images; those with a plain border also without it, which counts if far surer."""
+    """Localize images; those with a plain border also without it, which counts if far surer.
+
+    Where something was found that an upright fragment is surer of, or in any case if ``turned``,
+    it is also looked for on its sides.
+    """
     pixels = runtime.pixels
     with clock.stage("preprocess"):
         whole = [check_pixels(image, settings) for image in images]
@@ -121,12 +126,33 @@ def _localize(
                 best[index] = view
         if len(views) > len(whole):
             received, frames, boxes = [received[view] for view in best], frames[best], boxes[best]
-        confidences = pixels.download(found["confidence"])[best]
+        confidences, scores = pixels.download(found["confidence"])[best], scores[best]
+        pictures = [(views[view][1], Found(UPRIGHT, 0)) for view in best]
+        for index, confidence in enumerate(confidences):
+            if turned or (confidence >= settings.threshold and scores[index] < SURE):
+                box = pictures[index][0]
+                picture, score = _part(whole[index], box), float(scores[index])
+                one = find_turn(picture, score, lambda view: _score(runtime, view), turned)
+                pictures[index] = box, one
+                if one.turn != UPRIGHT:
+                    received[index] = pixels.upload(upright(picture, one.turn))
+        if any(one.turn != UPRIGHT for _, one in pictures):
+            frames = pixels.preprocess(received, runtime.size)
+            found = runtime.run("localize", {"received": frames})
+            boxes, confidences = found["crop_box"], pixels.download(found["confidence"])
     located = [
-        _verdict(views[view][1], box, float(confidence), settings)
-        for view, box, confidence in zip(best, pixels.download(boxes), confidences, strict=True)
+        _verdict(*picture, image.shape[1::-1], box, float(confidence), settings)
+        for picture, image, box, confidence in zip(
+            pictures, received, pixels.download(boxes), confidences, strict=True
+        )
     ]
     return _Localized(received, frames, boxes, located)
+
+
+def _score(runtime: Runtime, picture: np.ndarray) -> float:
+    """How well the template is found in a picture, HxWx3 uint8."""
+    frames = runtime.pixels.preprocess([runtime.pixels.upload(picture)], runtime.size)
+    return float(runtime.pixels.download(runtime.run("localize", {"received": frames})["score"])[0])
 
 
 def _part(image: np.ndarray, box: _Px) -> np.ndarray:
@@ -134,10 +160,20 @@ def _part(image: np.ndarray, box: _Px) -> np.ndarray:
     return np.ascontiguousarray(image[y0:y1, x0:x1])
 
 
-def _verdict(picture: _Px, box: np.ndarray, confidence: float, settings: Settings) -> Located:
+def _verdict(
+    picture: _Px,
+    found: Found,
+    size: tuple[int, int],
+    box: np.ndarray,
+    confidence: float,
+    settings: Settings,
+) -> Located:
+    """The result for a picture that was set upright, to a size of width and height."""
+    if found.turn != UPRIGHT:
+        confidence = confidence_among(confidence, found.tried)
     if confidence < settings.threshold:
         return Located(False, confidence, None, None, None, None)
-    width, height = picture[2] - picture[0], picture[3] - picture[1]
+    width, height = size
     crop_box = Box(*(float(v) for v in np.clip(box, 0.0, 1.0)))
     canvas_px = canvas_size(crop_box, width, height)
     if canvas_px[0] * canvas_px[1] > settings.max_pixels:
@@ -147,11 +183,19 @@ def _verdict(picture: _Px, box: np.ndarray, confidence: float, settings: Setting
         )
     box_px = placed_box(crop_box, width, height)
     mask = crop_mask(box_px, *canvas_px)
-    return Located(True, confidence, crop_box, box_px, canvas_px, mask, picture)
+    return Located(True, confidence, crop_box, box_px, canvas_px, mask, picture, found.turn)
 
 
-def locate(runtime: Runtime, images: Sequence[object], settings: Settings) -> list[Located]:
+def locate(
+    runtime: Runtime, images: Sequence[object], settings: Settings, turned: bool = False
+) -> list[Located]:
     """Say of each image whether it is protected and where in its original it lay.
+
+    Args:
+        runtime: executes the localize network.
+        images: as received.
+        settings: limits.
+        turned: look for fragments on their sides, mirrored and crooked ones in any case.
 
     Raises:
         ImageError: an image cannot be used.
@@ -159,12 +203,14 @@ def locate(runtime: Runtime, images: Sequence[object], settings: Settings) -> li
     if not images:
         return []
     clock = _Stopwatch(len(images))
-    found = _localize(runtime, images, settings, clock)
+    found = _localize(runtime, images, settings, clock, turned)
     return [_timed(one, clock) for one in found.located]
 
 
-def recover(runtime: Runtime, images: Sequence[object], settings: Settings) -> list[Recovered]:
-    """Recover the whole original of each image that is protected.
+def recover(
+    runtime: Runtime, images: Sequence[object], settings: Settings, turned: bool = False
+) -> list[Recovered]:
+    """Recover the whole original of each image that is protected, see :func:`locate`.
 
     Raises:
         ImageError: an image cannot be used.
@@ -172,7 +218,7 @@ def recover(runtime: Runtime, images: Sequence[object], settings: Settings) -> l
     if not images:
         return []
     clock = _Stopwatch(len(images))
-    received, frames, boxes, located = _localize(runtime, images, settings, clock)
+    received, frames, boxes, located = _localize(runtime, images, settings, clock, turned)
     which = [i for i, one in enumerate(located) if one.protected]
     recovered: dict[int, np.ndarray] = {}
     uncertainty: dict[int, np.ndarray] = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .geometry import Box
+from .geometry import UPRIGHT, Box, Turn
 
 __all__ = ["Located", "Protected", "Recovered", "Simulated"]
 
@@ -39,6 +39,7 @@ class Located:
         mask: canvas height x width uint8, 255 where the received image shows the original.
         picture_px: x0, y0, x1, y1, the part of the received image that shows the original: all of
             it, or what lies within a plain border; ``None`` without protection.
+        turn: what sets that part upright, as it lies in the original, see :func:`.turns.upright`.
         timings_ms: milliseconds of each stage.
     """
 
@@ -49,6 +50,7 @@ class Located:
     canvas_px: tuple[int, int] | None
     mask: np.ndarray | None
     picture_px: tuple[int, int, int, int] | None = None
+    turn: Turn = UPRIGHT
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,6 +62,7 @@ class Located:
             "crop_box": box,
             "canvas_px": None if self.canvas_px is None else list(self.canvas_px),
             "picture_px": None if self.picture_px is None else list(self.picture_px),
+            "turn": {"mirrored": self.turn.mirrored, "degrees": round(self.turn.degrees, 3)},
         }
 
 

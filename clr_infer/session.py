@@ -83,21 +83,27 @@ class Session:
         """
         return self.protect_batch([image], psnr_db=psnr_db, refine=refine)[0]
 
-    def locate(self, image: object) -> Located:
+    def locate(self, image: object, *, turned: bool = False) -> Located:
         """Say whether an image is protected and where in its original it lay.
 
-        Raises:
-            ImageError: the image cannot be used.
-        """
-        return self.locate_batch([image])[0]
-
-    def recover(self, image: object) -> Recovered:
-        """Recover the whole original of a fragment.
+        Args:
+            image: as received.
+            turned: take the time, up to thirty times as long, to look for fragments that were
+                mirrored, laid on a side, or set crooked by up to five degrees. Without it only
+                what is found, but not surely, is looked for on its sides and mirrored.
 
         Raises:
             ImageError: the image cannot be used.
         """
-        return self.recover_batch([image])[0]
+        return self.locate_batch([image], turned=turned)[0]
+
+    def recover(self, image: object, *, turned: bool = False) -> Recovered:
+        """Recover the whole original of a fragment, see :meth:`locate`.
+
+        Raises:
+            ImageError: the image cannot be used.
+        """
+        return self.recover_batch([image], turned=turned)[0]
 
     def fg_jpeg(self, image: object, qf: float) -> Simulated:
         """Show an image as JPEG 4:2:0 would leave it, by FG-JPEG.
@@ -128,13 +134,13 @@ class Session:
                 self._refiner = Refiner(self.weights)
         return functools.partial(self._refiner.residual, steps=steps)
 
-    def locate_batch(self, images: Sequence[object]) -> list[Located]:
+    def locate_batch(self, images: Sequence[object], *, turned: bool = False) -> list[Located]:
         """Locate several images in one run of the networks, see :meth:`locate`."""
-        return pipeline.locate(self.runtime, images, self.settings)
+        return pipeline.locate(self.runtime, images, self.settings, turned)
 
-    def recover_batch(self, images: Sequence[object]) -> list[Recovered]:
+    def recover_batch(self, images: Sequence[object], *, turned: bool = False) -> list[Recovered]:
         """Recover several images in one run of the networks, see :meth:`recover`."""
-        return pipeline.recover(self.runtime, images, self.settings)
+        return pipeline.recover(self.runtime, images, self.settings, turned)
 
     def fg_jpeg_batch(self, images: Sequence[object], qf: float) -> list[Simulated]:
         """Simulate JPEG on several images, see :meth:`fg_jpeg`."""

@@ -74,8 +74,8 @@ def test_locate_prints_the_promised_json(fragment, capsys):
     assert main(["locate", str(fragment), "--json"]) == 0
     (record,) = _json_lines(capsys)
     assert set(record) == {
-        "input", "ok", "protected", "confidence", "crop_box", "canvas_px", "picture_px", "outputs",
-        "timings_ms",
+        "input", "ok", "protected", "confidence", "crop_box", "canvas_px", "picture_px", "turn",
+        "outputs", "timings_ms",
     }  # fmt: skip
     assert record["protected"] is True and record["confidence"] > 0.9
     np.testing.assert_allclose(record["crop_box"], [0.1, 0.1, 1.0, 0.9], atol=0.01)

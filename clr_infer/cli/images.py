@@ -42,8 +42,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         commands, "locate", _locate, "say whether images are protected, and what was cropped"
     )
     locate.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_turned(locate)
 
     recover = _command(commands, "recover", _recover, "show the whole original of cropped images")
+    _add_turned(recover)
     _add_output(recover, required=True)
     _add_format(recover)
     recover.add_argument(
@@ -59,7 +61,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--steps",
         required=True,
         help='words such as "crop=0.1,0.2,0.9,0.95 resize=0.5 gaussian=5 median=3 noise=0.02 '
-        'tone=0.05,1.1 jpeg=80 jpeg=90@4:4:4", done in this order',
+        'tone=0.05,1.1 rotate=2 mirror border=0.05 jpeg=80 jpeg=90@4:4:4", done in this order',
     )
     attack.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     _add_output(attack, required=True)
@@ -94,6 +96,15 @@ def add_networks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     add_server_options(parser)
+
+
+def _add_turned(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--turned",
+        action="store_true",
+        help="also look for pictures that were mirrored, laid on a side or set crooked by up to "
+        "five degrees: about a second an image on two cores",
+    )
 
 
 def _add_output(parser: argparse.ArgumentParser, required: bool) -> None:
@@ -209,9 +220,10 @@ def _locate(args: argparse.Namespace) -> int:
     session = open_session(args, settings)
 
     def one(word: str) -> dict[str, Any]:
-        located = session.locate(load_input(word, settings, args.frame).pixels)
+        pixels = load_input(word, settings, args.frame).pixels
+        located = session.locate(pixels, turned=args.turned)
         if not args.json:
-            print(f"{shown(word)}: {_verdict(located)}")
+            print(f"{shown(word)}: {_verdict(located, args.turned)}")
         return {**located.as_dict(), "outputs": {}, "timings_ms": located.timings_ms}
 
     return for_each(words, one, args.json, "locate")
@@ -225,7 +237,7 @@ def _recover(args: argparse.Namespace) -> int:
 
     def one(word: str) -> dict[str, Any]:
         source = load_input(word, settings, args.frame)
-        result = session.recover(source.pixels)
+        result = session.recover(source.pixels, turned=args.turned)
         outputs: dict[str, str] = {}
         if result.image is not None:
             outputs["recovered"] = writer.write(word, result.image, source, alpha=False)
@@ -234,7 +246,8 @@ def _recover(args: argparse.Namespace) -> int:
         expected = result.expected_psnr_db
         if not args.json:
             more = "" if expected is None else f"; expect {expected:.1f} dB of the rest"
-            print(f"{shown(word)}: {_verdict(result.located)}{more}", file=sys.stderr)
+            verdict = _verdict(result.located, args.turned)
+            print(f"{shown(word)}: {verdict}{more}", file=sys.stderr)
         return {**result.as_dict(), "outputs": outputs, "timings_ms": result.timings_ms}
 
     return for_each(words, one, args.json, "recover")
@@ -256,15 +269,20 @@ def _write_extras(path: Path, result: Any, force: bool) -> dict[str, str]:
     return written
 
 
-def _verdict(located: Any) -> str:
+def _verdict(located: Any, turned: bool) -> str:
     if not located.protected:
-        return f"not protected (confidence of protection {located.confidence:.3f})"
+        said = f"not protected (confidence of protection {located.confidence:.3f})"
+        return said if turned else f"{said}; --turned also looks for turned and crooked pictures"
     box = ", ".join(f"{v:.4f}" for v in located.crop_box)
     width, height = located.canvas_px
     x0, y0, x1, y1 = located.picture_px
+    turn = located.turn
+    done = ["mirrored"] if turn.mirrored else []
+    done += [f"rotated by {turn.degrees:g} degrees"] if turn.degrees else []
+    set_upright = f", {' and '.join(done)}," if done else ""
     return (
         f"protected (confidence {located.confidence:.3f}); {x1 - x0}x{y1 - y0} pixels from "
-        f"({x0}, {y0}) are crop box [{box}] of an original of {width}x{height}; "
+        f"({x0}, {y0}){set_upright} are crop box [{box}] of an original of {width}x{height}; "
         f"{100 * located.crop_box.area:.1f} % of it was kept"
     )
 

@@ -24,6 +24,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     demo.add_argument("image", nargs="?", default=str(SAMPLE), help="default: a sample picture")
     demo.add_argument("-o", "--output", type=Path, default=Path("demo_out"), metavar="DIR")
     demo.add_argument("--steps", help="what happens to it, as for attack (default: crop, JPEG 80)")
+    demo.add_argument("--turned", action="store_true", help="look for it on its sides and crooked")
     demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_networks(demo)
 
@@ -65,7 +66,7 @@ def _demo(args: argparse.Namespace) -> int:
 
     session = open_session(args, Settings())
     original = load_input(args.image, Settings(), None).pixels
-    demo = run_demo(session, original, args.steps or DEMO_STEPS)
+    demo = run_demo(session, original, args.steps or DEMO_STEPS, args.turned)
     written = write_demo(demo, args.output)
     if args.json:
         print(json.dumps(demo.numbers))

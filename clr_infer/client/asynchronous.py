@@ -85,13 +85,13 @@ class AsyncClient:
         """Protect an image, see :meth:`clr_infer.Session.protect`."""
         return await self.call(self._protect_call(image, psnr_db))
 
-    async def locate(self, image: object) -> Located:
+    async def locate(self, image: object, *, turned: bool = False) -> Located:
         """Locate a fragment, see :meth:`clr_infer.Session.locate`."""
-        return await self.call(pixels_call("locate", image, self.settings, {}))
+        return await self.call(pixels_call("locate", image, self.settings, _looking(turned)))
 
-    async def recover(self, image: object) -> Recovered:
+    async def recover(self, image: object, *, turned: bool = False) -> Recovered:
         """Recover the original of a fragment, see :meth:`clr_infer.Session.recover`."""
-        return await self.call(pixels_call("recover", image, self.settings, {}))
+        return await self.call(pixels_call("recover", image, self.settings, _looking(turned)))
 
     async def fg_jpeg(self, image: object, qf: float) -> Simulated:
         """Simulate JPEG, see :meth:`clr_infer.Session.fg_jpeg`."""
@@ -121,10 +121,19 @@ class AsyncClient:
         return await self.call(encoded_call("protect", image, self.settings, options))
 
     async def recover_encoded(
-        self, image: object, *, format: str = "png", quality: int | None = None, strip: bool = False
+        self,
+        image: object,
+        *,
+        turned: bool = False,
+        format: str = "png",
+        quality: int | None = None,
+        strip: bool = False,
     ) -> Encoded:
-        """Recover from an image file to an image file, see :meth:`protect_encoded`."""
-        options = {"format": format, "quality": quality, "strip": strip}
+        """Recover from an image file to an image file.
+
+        See :meth:`recover` and :meth:`protect_encoded`.
+        """
+        options = {"format": format, "quality": quality, "strip": strip, **_looking(turned)}
         return await self.call(encoded_call("recover", image, self.settings, options))
 
     async def protect_batch(
@@ -143,22 +152,26 @@ class AsyncClient:
         self,
         images: Sequence[object],
         *,
+        turned: bool = False,
         concurrency: int = DEFAULT_CONCURRENCY,
         progress: bool = False,
     ) -> list[Located]:
         """Locate several fragments at once, see :meth:`batch`."""
-        calls = (pixels_call("locate", image, self.settings, {}) for image in images)
+        how = _looking(turned)
+        calls = (pixels_call("locate", image, self.settings, how) for image in images)
         return await self.batch(calls, len(images), concurrency, progress)
 
     async def recover_batch(
         self,
         images: Sequence[object],
         *,
+        turned: bool = False,
         concurrency: int = DEFAULT_CONCURRENCY,
         progress: bool = False,
     ) -> list[Recovered]:
         """Recover several originals at once, see :meth:`batch`."""
-        calls = (pixels_call("recover", image, self.settings, {}) for image in images)
+        how = _looking(turned)
+        calls = (pixels_call("recover", image, self.settings, how) for image in images)
         return await self.batch(calls, len(images), concurrency, progress)
 
     async def fg_jpeg_batch(
@@ -210,7 +223,7 @@ class AsyncClient:
             method: ``"protect"``, ``"locate"``, ``"recover"`` or ``"fg_jpeg"``.
             images: taken as there is room; may be endless.
             concurrency: how many may be under way.
-            **options: ``psnr_db`` or ``qf``.
+            **options: ``psnr_db``, ``turned`` or ``qf``.
 
         Yields:
             The index, and the result or the :class:`~clr_infer.errors.ClrError` of that image.
@@ -320,6 +333,11 @@ class AsyncClient:
             raise
         self._shared.give_back(lease)
         return reply
+
+
+def _looking(turned: bool) -> dict[str, bool]:
+    """Nothing unless it is asked for: servers from before it know no such parameter."""
+    return {"turned": True} if turned else {}
 
 
 class _NoBar(nullcontext):

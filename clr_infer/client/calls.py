@@ -56,7 +56,7 @@ class Call:
     output_bytes: dict[str, int] = field(default_factory=dict)
 
 
-def pixels_call(method: str, image: object, settings: Settings, options: dict[str, float]) -> Call:
+def pixels_call(method: str, image: object, settings: Settings, options: dict[str, Any]) -> Call:
     """The request of a session's method: pixels, or an encoded file, to a result of ours.
 
     Raises:
@@ -72,7 +72,7 @@ def pixels_call(method: str, image: object, settings: Settings, options: dict[st
         inputs=inputs,
         outputs=outputs,
         parse=_PARSERS[method],
-        parameters={name: repr(float(value)) for name, value in options.items()},
+        parameters={k: v if isinstance(v, bool) else repr(float(v)) for k, v in options.items()},
         output_bytes=room,
     )
 

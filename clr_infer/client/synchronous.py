@@ -69,13 +69,13 @@ class Client:
         """Protect an image."""
         return self._run(self._client.protect(image, psnr_db=psnr_db))
 
-    def locate(self, image: object) -> Located:
+    def locate(self, image: object, *, turned: bool = False) -> Located:
         """Say whether an image is protected and where in its original it lay."""
-        return self._run(self._client.locate(image))
+        return self._run(self._client.locate(image, turned=turned))
 
-    def recover(self, image: object) -> Recovered:
+    def recover(self, image: object, *, turned: bool = False) -> Recovered:
         """Recover the whole original of a fragment."""
-        return self._run(self._client.recover(image))
+        return self._run(self._client.recover(image, turned=turned))
 
     def fg_jpeg(self, image: object, qf: float) -> Simulated:
         """Show an image as JPEG 4:2:0 would leave it."""

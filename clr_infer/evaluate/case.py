@@ -99,11 +99,11 @@ def elapsed_ms(began: float) -> float:
     return (time.perf_counter() - began) * 1000.0
 
 
-def recover(session: "Session", received: np.ndarray) -> Answer:
+def recover(session: "Session", received: np.ndarray, turned: bool = False) -> Answer:
     """Ask the method for the whole original; a refusal is an answer."""
     began = time.perf_counter()
     try:
-        found = session.recover(received)
+        found = session.recover(received, turned=turned)
     except ImageError as error:
         return Answer(False, 0.0, error=str(error))
     spent, located = elapsed_ms(began), found.located
@@ -120,10 +120,10 @@ def recover(session: "Session", received: np.ndarray) -> Answer:
     )
 
 
-def false_alarm(session: "Session", received: np.ndarray) -> Answer:
+def false_alarm(session: "Session", received: np.ndarray, turned: bool = False) -> Answer:
     """Ask for the verdict on an unprotected image; a refusal is a false alarm."""
     try:
-        located = session.locate(received)
+        located = session.locate(received, turned=turned)
     except ImageError as error:
         return Answer(True, 1.0, error=str(error))
     return Answer(located.protected, located.confidence, located.crop_box)
@@ -170,12 +170,17 @@ def _compare(truth: Truth, image: np.ndarray) -> dict[str, float | None]:
 
 
 def _unsure(truth: Truth, answer: Answer, image: np.ndarray) -> list[list[float]] | None:
-    """What is expected of reconstructed pixels, see :func:`.uncertainty.count_pixels`."""
+    """What is expected of reconstructed pixels, see :func:`.uncertainty.count_pixels`.
+
+    Pixels into which stretching the canvas mixes received ones are left out.
+    """
     if answer.uncertainty is None or truth.seen.all():
         return None
-    expected = resize_pixels(answer.uncertainty, *truth.original.size)
+    size = truth.original.size
+    expected = resize_pixels(answer.uncertainty, *size)
+    unmixed = resize_pixels(np.where(answer.uncertainty > 0, 255, 0).astype(np.uint8), *size) == 255
     errors = metrics.squared_error(truth.original.pixels, image) / 3.0
-    reconstructed = ~truth.seen & (expected > 0)
+    reconstructed = ~truth.seen & unmixed
     return count_pixels(expected[reconstructed], errors[reconstructed])
 
 
@@ -207,8 +212,9 @@ def measure_case(
     crop = truth.crop
     chain = condition.chain(crop.box)
     received = real.apply(protected, chain, make_rng())
-    answer = recover(session, received)
-    alarm = false_alarm(session, real.apply(truth.original.pixels, chain, make_rng()))
+    answer = recover(session, received, condition.turned)
+    unprotected = real.apply(truth.original.pixels, chain, make_rng())
+    alarm = false_alarm(session, unprotected, condition.turned)
     size = truth.original.size
     candidates = {
         "predicted": shown(answer, received, size),

@@ -63,6 +63,7 @@ class Condition:
         before: the steps before the crop, on the whole image.
         swept: measured at every kept side; others at one kept side an image, to bound the time.
         kept: kept sides of its own, whatever those of the set; empty for none.
+        turned: the method is told to look for fragments that do not lie upright.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Condition:
     before: Chain = ()
     swept: bool = False
     kept: tuple[float, ...] = ()
+    turned: bool = False
 
     def chain(self, box: Box) -> Chain:
         """The whole chain around a crop."""
@@ -132,6 +134,17 @@ def _limit_conditions() -> Iterable[Condition]:
         before, _, after = words.rpartition(" | ")
         name = words.replace(" | ", " crop ")
         yield Condition(name, title, parse_chain(after), parse_chain(before))
+    for title, words in (
+        ("rotated by 0.5 degrees", "rotate=0.5"),
+        ("rotated by 1 degree", "rotate=1"),
+        ("rotated by 2 degrees", "rotate=2"),
+        ("rotated by 5 degrees", "rotate=5"),
+        ("rotated by 2 degrees, JPEG 80", "rotate=2 jpeg=80"),
+        ("mirrored", "mirror"),
+        ("mirrored, JPEG 80", "mirror jpeg=80"),
+    ):
+        chain = parse_chain(words)
+        yield Condition(f"{words} --turned", f"{title}, `--turned`", chain, turned=True)
 
 
 _FULL = {one.name: one for one in _full_conditions()}

@@ -7,7 +7,7 @@ shared memory as they are.
 from dataclasses import dataclass
 from typing import Any
 
-from ..geometry import Box, crop_mask
+from ..geometry import Box, Turn, crop_mask
 from ..results import Located
 
 __all__ = [
@@ -79,6 +79,7 @@ _UNCERTAINTY = Port(
 )
 
 _READING = {"frame": "which picture of an animation, from 0 (default: animations are refused)"}
+_TURNED = {"turned": "true takes the time to look for mirrored, turned and crooked pictures"}
 _WRITING = {
     "format": "of output image: png (default), jpeg, webp, tiff or bmp",
     "quality": "1 to 100, of jpeg and webp",
@@ -96,14 +97,18 @@ IMAGE_MODELS = {
             {"strength": "PSNR in dB, 30 to 50, as a string", **_WRITING, **_READING},
         ),
         ImageModelSpec(
-            "clr_locate", "locate", ("localize",), (_CONFIDENCE, _BOX, _RESULT), _READING
+            "clr_locate",
+            "locate",
+            ("localize",),
+            (_CONFIDENCE, _BOX, _RESULT),
+            {**_TURNED, **_READING},
         ),
         ImageModelSpec(
             "clr_recover",
             "recover",
             ("localize", "align", "recover"),
             (_IMAGE, _PIXELS, _UNCERTAINTY, _CONFIDENCE, _BOX, _RESULT),
-            {**_WRITING, **_READING},
+            {**_TURNED, **_WRITING, **_READING},
         ),
         ImageModelSpec(
             "fg_jpeg",
@@ -125,6 +130,7 @@ def located_to_json(located: Located) -> dict[str, Any]:
         "box_px": located.box_px,
         "canvas_px": located.canvas_px,
         "picture_px": located.picture_px,
+        "turn": located.turn,
         "timings_ms": located.timings_ms,
     }
 
@@ -133,7 +139,7 @@ def located_from_json(values: dict[str, Any]) -> Located:
     """The result again, see :func:`located_to_json`."""
     timings = values["timings_ms"]
     if not values["protected"]:
-        return Located(False, values["confidence"], None, None, None, None, None, timings)
+        return Located(False, values["confidence"], None, None, None, None, timings_ms=timings)
     x0, y0, x1, y1 = values["box_px"]
     width, height = values["canvas_px"]
     left, top, right, bottom = values["picture_px"]
@@ -145,5 +151,6 @@ def located_from_json(values: dict[str, Any]) -> Located:
         (width, height),
         crop_mask((x0, y0, x1, y1), width, height),
         (left, top, right, bottom),
+        Turn(*values["turn"]),
         timings,
     )

@@ -129,6 +129,8 @@ def answer(
         options["psnr_db"] = _number(parameters, "strength")
     if spec.call == "fg_jpeg":
         options["qf"] = _number(parameters, "qf")
+    if "turned" in parameters:
+        options["turned"] = bool(parameters["turned"])
     result = getattr(session, spec.call)(source.pixels, **options)
 
     located = result if spec.call == "locate" else getattr(result, "located", None)

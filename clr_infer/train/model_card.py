@@ -51,8 +51,9 @@ away be shown. Reconstructed pixels are the network's reading of a weak signal: 
 them, the uncertainty says how far off each may be, and they are no evidence of detail.
 
 ## Known limits
-- Kept sides under 0.5 fold incompletely; rotation, mirroring, perspective and generative edits are
-  not handled. A plain border is cut off only where a fragment is not found with it, anything else
+- Kept sides under 0.5 fold incompletely. Mirrored and turned pictures, and crooked ones by up to
+  five degrees, have to be looked for; other angles, perspective and generative edits are not
+  handled. A plain border is cut off only where a fragment is not found with it, anything else
   around a fragment never.
 - The synchronisation template is fixed: whoever knows it can remove or forge it.
 - Images smaller than the frame carry the signal at a finer scale, where JPEG does more harm.

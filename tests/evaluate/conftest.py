@@ -56,7 +56,7 @@ class FakeSession:
         marked[..., 2] += 1
         return Protected(marked, 0.0)
 
-    def locate(self, image):
+    def locate(self, image, *, turned=False):
         x0, y0, blue = (int(v) for v in image[0, 0])
         treatment, marked = blue // 10 * 10, blue % 10 == 1
         if treatment == TREATMENTS["refused"]:
@@ -69,7 +69,7 @@ class FakeSession:
         mask = crop_mask(box_px, WIDTH, HEIGHT)
         return Located(True, 0.75, box, box_px, (WIDTH, HEIGHT), mask)
 
-    def recover(self, image):
+    def recover(self, image, *, turned=False):
         located = self.locate(image)
         if not located.protected:
             return Recovered(None, located)

@@ -22,6 +22,7 @@ from clr_infer.errors import (
     ServerError,
     ServerUnavailable,
 )
+from clr_infer.geometry import Turn
 from clr_infer.samples import SAMPLE
 from clr_infer.serving.stubs import stub_processes
 
@@ -37,6 +38,7 @@ def _same_place(ours, theirs):
     assert ours.protected == theirs.protected and ours.confidence == theirs.confidence
     assert ours.crop_box == theirs.crop_box and ours.box_px == theirs.box_px
     assert ours.canvas_px == theirs.canvas_px
+    assert ours.picture_px == theirs.picture_px and ours.turn == theirs.turn
     np.testing.assert_array_equal(ours.mask, theirs.mask)
 
 
@@ -112,6 +114,18 @@ async def _concurrently(url, fragment):
         found = await client.recover(fragment)
         streamed = [pair async for pair in client.stream("locate", [fragment])]
         return found, streamed, await client.health()
+
+
+def test_turned_fragments_are_looked_for_where_that_is_asked_for(client, session, fragment):
+    turned = np.ascontiguousarray(np.rot90(fragment[:, ::-1]))
+    ours, theirs = client.recover(turned, turned=True), session.recover(turned, turned=True)
+    assert ours.located.turn == Turn(True, 90.0)
+    _same_place(ours.located, theirs.located)
+    np.testing.assert_array_equal(ours.image, theirs.image)
+    (located,) = client.locate_batch([turned], turned=True)
+    _same_place(located, ours.located)
+    encoded = client.recover_encoded(turned, turned=True)
+    assert Turn(*encoded.facts["located"]["turn"]) == ours.located.turn
 
 
 def test_the_asynchronous_client_gives_the_same(serving, session, fragment):

@@ -1,0 +1,166 @@
+"""Fragments that do not lie upright: set upright, located and recovered."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clr_infer import turns
+from clr_infer.attacks.real import apply
+from clr_infer.attacks.steps import parse_chain
+from clr_infer.cli import main
+from clr_infer.evaluate.metrics import psnr_of_errors, squared_error
+from clr_infer.geometry import UPRIGHT, Box, Turn, box_iou, box_to_pixels
+from clr_infer.preprocess import resize_pixels
+from clr_infer.turns import SURE, confidence_among, find_turn, upright
+
+BOX = Box(0.1, 0.15, 0.85, 0.9)
+
+
+@pytest.fixture(scope="module")
+def fragment(protected):
+    height, width = protected.shape[:2]
+    x0, y0, x1, y1 = box_to_pixels(BOX, width, height)
+    return protected[y0:y1, x0:x1], Box(x0 / width, y0 / height, x1 / width, y1 / height)
+
+
+def _attacked(image: np.ndarray, words: str) -> np.ndarray:
+    return np.ascontiguousarray(apply(image, parse_chain(words), np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_sides_are_undone_to_the_pixel(raccoon, mirrored, quarters):
+    turned = np.rot90(raccoon, -quarters)
+    turned = turned[:, ::-1] if mirrored else turned
+    found = upright(turned, Turn(mirrored, 90.0 * quarters))
+    assert np.array_equal(found, raccoon) and found.flags["C_CONTIGUOUS"]
+
+
+@pytest.mark.parametrize("degrees", [0.3, -2.0, 5.0, 44.0])
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (250, 250), (400, 60)])
+def test_what_is_left_of_a_crooked_picture_is_all_picture(size, degrees):
+    white = np.full((size[1], size[0], 3), 255, np.uint8)
+    inside = upright(white, Turn(False, degrees))  # rotated, its corners are black
+    assert inside.min() > 250
+    height, width = inside.shape[:2]
+    assert (size[0] - width) % 2 == 0 and (size[1] - height) % 2 == 0  # the centre stays
+    if abs(degrees) < 1:
+        assert width > 0.98 * size[0] and height > 0.9 * size[1]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_a_turned_fragment_is_located_as_if_it_were_not(session, fragment, mirrored, quarters):
+    image, truth = fragment
+    turned = np.rot90(image, -quarters)
+    turned = np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
+    located = session.locate(turned, turned=True)
+    assert located.protected and located.turn == Turn(mirrored, 90.0 * quarters)
+    plain = session.locate(image)
+    assert plain.turn == UPRIGHT and box_iou(plain.crop_box, truth) > 0.98
+    np.testing.assert_allclose(located.crop_box, plain.crop_box, atol=1e-6)
+    assert located.canvas_px == plain.canvas_px
+    assert located.picture_px == (0, 0, turned.shape[1], turned.shape[0])
+
+
+@pytest.mark.parametrize("words", ["rotate=-0.6", "rotate=3", "rotate=2 jpeg=80"])
+def test_a_crooked_fragment_is_set_straight_and_recovered(session, raccoon, fragment, words):
+    image, truth = fragment
+    degrees = parse_chain(words)[0].values[0]
+    result = session.recover(_attacked(image, words), turned=True)
+    located = result.located
+    assert located.protected and not located.turn.mirrored
+    assert abs(located.turn.degrees + degrees) < 0.15
+    # What is left lies within the fragment, as far as it could be kept.
+    x0, y0, x1, y1 = located.crop_box
+    assert np.all(np.array([x0, y0]) > np.array(truth[:2]) - 0.005)
+    assert np.all(np.array([x1, y1]) < np.array(truth[2:]) + 0.005)
+    assert box_iou(located.crop_box, truth) > 0.8
+    assert result.image.shape[:2] == located.mask.shape == result.uncertainty.shape
+
+    def recovered_db(found) -> float:
+        whole = resize_pixels(found.image, *raccoon.shape[1::-1])
+        error = squared_error(raccoon, whole)
+        px = box_to_pixels(truth, *raccoon.shape[1::-1])
+        outside = np.ones(error.shape, bool)
+        outside[px[1] : px[3], px[0] : px[2]] = False
+        return psnr_of_errors(error[outside])
+
+    straight = session.recover(_attacked(image, words.partition(" ")[2]) if " " in words else image)
+    assert recovered_db(result) > recovered_db(straight) - 1.0
+
+
+def test_a_mirrored_fragment_is_not_put_where_it_never_lay(session, fragment):
+    image, truth = fragment
+    located = session.locate(np.ascontiguousarray(image[:, ::-1]))
+    if located.protected:  # then it was seen, without being asked for
+        assert located.turn == Turn(True, 0.0) and box_iou(located.crop_box, truth) > 0.98
+
+
+def test_upright_fragments_stay_as_they_are(session, fragment):
+    image, _ = fragment
+    for words in ("", "jpeg=60", "resize=0.5 jpeg=80"):
+        received = _attacked(image, words) if words else image
+        plain, looked_for = session.locate(received), session.locate(received, turned=True)
+        assert plain.turn == UPRIGHT
+        assert not looked_for.turn.mirrored and abs(looked_for.turn.degrees) < 0.15
+        assert box_iou(plain.crop_box, looked_for.crop_box) > 0.98
+
+
+def test_unprotected_pictures_stay_unprotected(session, coffee, rocket, raccoon):
+    for image in (coffee, rocket, raccoon):
+        located = session.locate(image, turned=True)
+        assert not located.protected and located.confidence < 0.05
+
+
+def test_turned_pictures_in_a_batch_are_answered_as_alone(session, fragment, coffee):
+    image, _ = fragment
+    batch = [image, np.ascontiguousarray(image[::-1]), coffee]
+    together = session.recover_batch(batch, turned=True)
+    for one, received in zip(together, batch, strict=True):
+        alone = session.recover(received, turned=True)
+        assert one.located.protected == alone.located.protected
+        assert one.located.turn == alone.located.turn
+        assert (one.image is None) == (alone.image is None)
+        if one.image is not None:
+            assert np.abs(one.image.astype(int) - alone.image).max() <= 1
+
+
+@pytest.mark.parametrize("best", [-4.87, -0.55, 0.02, 1.31, 3.0])
+def test_the_top_of_the_score_is_found_between_the_views(raccoon, monkeypatch, best):
+    def as_pixels(picture: np.ndarray, turn: Turn) -> np.ndarray:
+        return np.full((2, 2, 3), -100.0 if turn.mirrored else turn.degrees)
+
+    def score_of(view: np.ndarray) -> float:
+        return 5.0 + 100.0 * np.exp(-((view[0, 0, 0] - best) ** 2) / 0.5)
+
+    monkeypatch.setattr(turns, "upright", as_pixels)
+    upright_score = score_of(as_pixels(raccoon, UPRIGHT))
+    found = find_turn(raccoon, upright_score, score_of, thorough=True)
+    assert abs(found.turn.degrees - best) < 0.05
+    assert (found.turn == UPRIGHT) == (abs(best) < 0.04)
+
+
+def test_a_sure_fragment_is_not_looked_for_elsewhere(raccoon):
+    def never(view: np.ndarray) -> float:
+        raise AssertionError("looked at")
+
+    assert find_turn(raccoon, SURE, never, thorough=False) == (UPRIGHT, 0)
+
+
+def test_odds_are_shared_among_all_views():
+    assert confidence_among(0.5, 0) == 0.5 and confidence_among(1.0, 60) == 1.0
+    assert confidence_among(0.0, 60) == 0.0
+    assert confidence_among(0.9, 8) == pytest.approx(0.5)
+
+
+def test_the_command_says_how_it_was_turned(tmp_path, capsys, fragment):
+    image, _ = fragment
+    path = tmp_path / "received.png"
+    Image.fromarray(np.rot90(image)).save(path)
+    assert main(["locate", str(path), "--turned"]) == 0
+    assert "rotated by 270 degrees" in capsys.readouterr().out
+    out = tmp_path / "recovered.png"
+    assert main(["recover", str(path), "--turned", "-o", str(out), "--json"]) == 0
+    assert '"turn": {"mirrored": false, "degrees": 270.0}' in capsys.readouterr().out
+    assert Image.open(out).width > Image.open(out).height
