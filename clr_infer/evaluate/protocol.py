@@ -144,7 +144,7 @@ def _limit_conditions() -> Iterable[Condition]:
         ("mirrored, JPEG 80", "mirror jpeg=80"),
     ):
         chain = parse_chain(words)
-        yield Condition(f"{words} --turned", f"{title}, `--turned`", chain, turned=True)
+        yield Condition(f"{words} --turned", f"{title}, sought", chain, turned=True)
 
 
 _FULL = {one.name: one for one in _full_conditions()}
