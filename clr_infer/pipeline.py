@@ -11,7 +11,7 @@ import numpy as np
 from .border import inside_border
 from .errors import ImageError, InputError
 from .geometry import UPRIGHT, Box, canvas_size, crop_mask, placed_box
-from .preprocess import check_pixels
+from .preprocess import check_pixels, reduce_pixels
 from .results import Located, Protected, Recovered, Simulated
 from .runtimes.base import Runtime
 from .settings import Settings
@@ -100,6 +100,10 @@ more on held-out photographs. Without one that was protected with the picture it
 no more than twice."""
 
 
+_VIEW_AREA_MAX = 2.0
+"""Views of turned pictures are made of at most so many frames' pixels: the network sees no more."""
+
+
 def _localize(
     runtime: Runtime, images: Sequence[object], settings: Settings, clock: _Stopwatch, turned: bool
 ) -> _Localized:
@@ -132,7 +136,8 @@ def _localize(
             if turned or (confidence >= settings.threshold and scores[index] < SURE):
                 box = pictures[index][0]
                 picture, score = _part(whole[index], box), float(scores[index])
-                one = find_turn(picture, score, lambda view: _score(runtime, view), turned)
+                small = reduce_pixels(picture, _VIEW_AREA_MAX * runtime.size**2)
+                one = find_turn(small, score, lambda view: _score(runtime, view), turned)
                 pictures[index] = box, one
                 if one.turn != UPRIGHT:
                     received[index] = pixels.upload(upright(picture, one.turn))

@@ -5,7 +5,14 @@ from PIL import Image
 
 from .image_checks import check_pixels, check_size
 
-__all__ = ["check_pixels", "check_size", "from_frame", "resize_pixels", "to_frame"]
+__all__ = [
+    "check_pixels",
+    "check_size",
+    "from_frame",
+    "reduce_pixels",
+    "resize_pixels",
+    "to_frame",
+]
 
 
 def to_frame(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -22,6 +29,13 @@ def resize_pixels(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
         return pixels
     resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(resized)
+
+
+def reduce_pixels(pixels: np.ndarray, area_max: float) -> np.ndarray:
+    """Reduce an image, HxWx3 uint8, to at most so many pixels; a smaller one stays as it is."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, (area_max / (width * height)) ** 0.5)
+    return resize_pixels(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
 def from_frame(frame: np.ndarray, width: int, height: int) -> Image.Image:

@@ -11,7 +11,7 @@ import threading
 import numpy as np
 
 from .errors import RuntimeUnavailable
-from .preprocess import resize_pixels, to_frame
+from .preprocess import reduce_pixels, to_frame
 from .weights import Weights
 
 __all__ = ["REFINE_STEPS_MAX", "Refiner"]
@@ -76,7 +76,8 @@ class Refiner:
 
         size, strength = self._protect.size, self._protect.nominal_psnr_db
         frame = torch.from_numpy(to_frame(pixels, size))[None].to(self.device)
-        native = torch.tensor(_reduced(pixels, size)).permute(2, 0, 1)[None]
+        native = torch.tensor(reduce_pixels(pixels, _NATIVE_AREA_MAX * size**2))
+        native = native.permute(2, 0, 1)[None]
         native = native.to(self.device) / 255.0
         with torch.no_grad():
             payload = self._protect.payload(frame)
@@ -97,10 +98,3 @@ class Refiner:
         with torch.no_grad():
             residual = self._protect.shape(payload + change, frame, strength)
         return residual[0].cpu().numpy()
-
-
-def _reduced(pixels: np.ndarray, size: int) -> np.ndarray:
-    """An image of at most :data:`_NATIVE_AREA_MAX` frames, HxWx3 uint8."""
-    height, width = pixels.shape[:2]
-    scale = min(1.0, (_NATIVE_AREA_MAX * size**2 / (width * height)) ** 0.5)
-    return resize_pixels(pixels, max(1, round(width * scale)), max(1, round(height * scale)))

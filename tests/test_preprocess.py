@@ -7,7 +7,7 @@ from clr_infer.attacks.simulate import resize
 from clr_infer.composite import composite
 from clr_infer.errors import ImageError
 from clr_infer.geometry import Box
-from clr_infer.preprocess import check_pixels, check_size, from_frame, to_frame
+from clr_infer.preprocess import check_pixels, check_size, from_frame, reduce_pixels, to_frame
 from clr_infer.settings import Settings
 
 
@@ -63,3 +63,10 @@ def test_composite_keeps_received_pixels_beyond_the_soft_edge():
     assert np.array_equal(inner, received[0:74, 6:94])
     assert out[100:].max() == 0
     assert 0 < out[79, 100].max() < 255 or received[79, 50].max() < 10
+
+
+def test_only_large_images_are_reduced():
+    image = np.zeros((300, 400, 3), np.uint8)
+    assert reduce_pixels(image, 400 * 300) is image
+    assert reduce_pixels(image, 100 * 75).shape == (75, 100, 3)
+    assert reduce_pixels(np.zeros((2, 9000, 3), np.uint8), 100.0).shape == (1, 671, 3)
