@@ -1,42 +1,23 @@
 """Protect, locate and recover, written once over any runtime."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from .border import inside_border
-from .errors import ImageError, InputError
-from .geometry import UPRIGHT, Box, canvas_size, crop_mask, placed_box
-from .preprocess import check_pixels, reduce_pixels
+from .errors import InputError
+from .localization import localize
+from .preprocess import check_pixels
 from .results import Located, Protected, Recovered, Simulated
 from .runtimes.base import Runtime
 from .settings import Settings
+from .stopwatch import Stopwatch
 from .tiles import join_tiles, split_tiles
-from .turns import SURE, Found, confidence_among, find_turn, upright
 
 __all__ = ["PSNR_DB_RANGE", "QF_RANGE", "fg_jpeg", "locate", "protect", "recover"]
 
 PSNR_DB_RANGE = (30.0, 50.0)
 QF_RANGE = (1.0, 100.0)
-
-
-class _Stopwatch:
-    """Milliseconds by stage, a batch's time shared equally among its images."""
-
-    def __init__(self, share: int) -> None:
-        self.share = share
-        self.timings_ms: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        spent = (time.perf_counter() - began) * 1000.0 / self.share
-        self.timings_ms[name] = round(self.timings_ms.get(name, 0.0) + spent, 3)
 
 
 def protect(
@@ -65,7 +46,7 @@ def protect(
         raise InputError(f"strength must be a PSNR between {low:g} and {high:g} dB, not {psnr_db}")
     if not images:
         return []
-    pixels, clock = runtime.pixels, _Stopwatch(len(images))
+    pixels, clock = runtime.pixels, Stopwatch(len(images))
     with clock.stage("preprocess"):
         originals = [pixels.upload(check_pixels(image, settings)) for image in images]
         frames = pixels.preprocess(originals, runtime.size) if refined is None else None
@@ -81,114 +62,6 @@ def protect(
             for o, r in zip(originals, residuals, strict=True)
         ]
     return [Protected(image, psnr, dict(clock.timings_ms)) for image, psnr in merged]
-
-
-class _Localized(NamedTuple):
-    """Uploaded images, their frames and boxes where the runtime keeps them, and the verdicts."""
-
-    received: list[Any]
-    frames: Any
-    boxes: Any
-    located: list[Located]
-
-
-_Px = tuple[int, int, int, int]
-
-_FAR_SURER = 2.5
-"""By so much the score rises without a border that hides the place of a fragment: five times and
-more on held-out photographs. Without one that was protected with the picture it rises, too, but to
-no more than twice."""
-
-
-_VIEW_AREA_MAX = 2.0
-"""Views of turned pictures are made of at most so many frames' pixels: the network sees no more."""
-
-
-def _localize(
-    runtime: Runtime, images: Sequence[object], settings: Settings, clock: _Stopwatch, turned: bool
-) -> _Localized:
-    """Localize images; those with a plain border also without it, which counts if far surer.
-
-    Where something was found that an upright fragment is surer of, or in any case if ``turned``,
-    it is also looked for on its sides.
-    """
-    pixels = runtime.pixels
-    with clock.stage("preprocess"):
-        whole = [check_pixels(image, settings) for image in images]
-        views: list[tuple[int, _Px]] = [(i, (0, 0, *w.shape[1::-1])) for i, w in enumerate(whole)]
-        inner = ((i, inside_border(image, settings)) for i, image in enumerate(whole))
-        views += [(i, box) for i, box in inner if box is not None]
-        received = [pixels.upload(_part(whole[i], box)) for i, box in views]
-        frames = pixels.preprocess(received, runtime.size)
-    with clock.stage("localize"):
-        found = runtime.run("localize", {"received": frames})
-        boxes, scores = found["crop_box"], pixels.download(found["score"])
-        best = list(range(len(whole)))
-        for view in range(len(whole), len(views)):
-            index = views[view][0]
-            if scores[view] > _FAR_SURER * max(scores[index], 0.0):
-                best[index] = view
-        if len(views) > len(whole):
-            received, frames, boxes = [received[view] for view in best], frames[best], boxes[best]
-        confidences, scores = pixels.download(found["confidence"])[best], scores[best]
-        pictures = [(views[view][1], Found(UPRIGHT, 0)) for view in best]
-        for index, confidence in enumerate(confidences):
-            if turned or (confidence >= settings.threshold and scores[index] < SURE):
-                box = pictures[index][0]
-                picture, score = _part(whole[index], box), float(scores[index])
-                small = reduce_pixels(picture, _VIEW_AREA_MAX * runtime.size**2)
-                one = find_turn(small, score, lambda view: _score(runtime, view), turned)
-                pictures[index] = box, one
-                if one.turn != UPRIGHT:
-                    received[index] = pixels.upload(upright(picture, one.turn))
-        if any(one.turn != UPRIGHT for _, one in pictures):
-            frames = pixels.preprocess(received, runtime.size)
-            found = runtime.run("localize", {"received": frames})
-            boxes, confidences = found["crop_box"], pixels.download(found["confidence"])
-    located = [
-        _verdict(*picture, image.shape[1::-1], box, float(confidence), settings)
-        for picture, image, box, confidence in zip(
-            pictures, received, pixels.download(boxes), confidences, strict=True
-        )
-    ]
-    return _Localized(received, frames, boxes, located)
-
-
-def _score(runtime: Runtime, picture: np.ndarray) -> float:
-    """How well the template is found in a picture, HxWx3 uint8."""
-    frames = runtime.pixels.preprocess([runtime.pixels.upload(picture)], runtime.size)
-    return float(runtime.pixels.download(runtime.run("localize", {"received": frames})["score"])[0])
-
-
-def _part(image: np.ndarray, box: _Px) -> np.ndarray:
-    x0, y0, x1, y1 = box
-    return np.ascontiguousarray(image[y0:y1, x0:x1])
-
-
-def _verdict(
-    picture: _Px,
-    found: Found,
-    size: tuple[int, int],
-    box: np.ndarray,
-    confidence: float,
-    settings: Settings,
-) -> Located:
-    """The result for a picture that was set upright, to a size of width and height."""
-    if found.turn != UPRIGHT:
-        confidence = confidence_among(confidence, found.tried)
-    if confidence < settings.threshold:
-        return Located(False, confidence, None, None, None, None)
-    width, height = size
-    crop_box = Box(*(float(v) for v in np.clip(box, 0.0, 1.0)))
-    canvas_px = canvas_size(crop_box, width, height)
-    if canvas_px[0] * canvas_px[1] > settings.max_pixels:
-        raise ImageError(
-            f"the original frame would be {canvas_px[0]}x{canvas_px[1]} pixels, over the limit of "
-            f"{settings.max_pixels / 1e6:g} megapixels (raise max_pixels, or reduce the image)"
-        )
-    box_px = placed_box(crop_box, width, height)
-    mask = crop_mask(box_px, *canvas_px)
-    return Located(True, confidence, crop_box, box_px, canvas_px, mask, picture, found.turn)
 
 
 def locate(
@@ -207,8 +80,8 @@ def locate(
     """
     if not images:
         return []
-    clock = _Stopwatch(len(images))
-    found = _localize(runtime, images, settings, clock, turned)
+    clock = Stopwatch(len(images))
+    found = localize(runtime, images, settings, clock, turned)
     return [_timed(one, clock) for one in found.located]
 
 
@@ -222,8 +95,8 @@ def recover(
     """
     if not images:
         return []
-    clock = _Stopwatch(len(images))
-    received, frames, boxes, located = _localize(runtime, images, settings, clock, turned)
+    clock = Stopwatch(len(images))
+    received, frames, boxes, located = localize(runtime, images, settings, clock, turned)
     which = [i for i, one in enumerate(located) if one.protected]
     recovered: dict[int, np.ndarray] = {}
     uncertainty: dict[int, np.ndarray] = {}
@@ -264,7 +137,7 @@ def fg_jpeg(
         raise InputError(f"the quality factor must lie between {low:g} and {high:g}, not {qf}")
     results = []
     for image in images:
-        clock = _Stopwatch(1)
+        clock = Stopwatch(1)
         with clock.stage("preprocess"):
             pixels = check_pixels(image, settings)
         simulated = []
@@ -280,6 +153,6 @@ def fg_jpeg(
     return results
 
 
-def _timed(located: Located, clock: _Stopwatch) -> Located:
+def _timed(located: Located, clock: Stopwatch) -> Located:
     wanted = {k: v for k, v in clock.timings_ms.items() if k in ("preprocess", "localize")}
     return replace(located, timings_ms=wanted)

@@ -5,7 +5,7 @@ import pytest
 
 from clr_infer.attacks.real import apply
 from clr_infer.attacks.steps import parse_chain
-from clr_infer.border import inside_border
+from clr_infer.border import inside_border, was_added
 from clr_infer.demo import run_demo
 from clr_infer.geometry import Box, box_iou, box_to_pixels
 from clr_infer.settings import DEFAULT_SETTINGS, Settings
@@ -93,6 +93,38 @@ def test_others_in_a_batch_are_answered_as_alone(session, fragment, coffee):
         if one.protected:
             np.testing.assert_allclose(one.crop_box, alone.crop_box, atol=1e-5)
     assert together[0].picture_px == (0, 0, image.shape[1], image.shape[0])
+
+
+@pytest.mark.parametrize("colour", [0, (20, 90, 200), 255])
+@pytest.mark.parametrize(("width", "steps"), [(8, ""), (20, "jpeg=80"), (45, "jpeg=80")])
+def test_a_border_that_was_added_is_cut_off_though_the_fragment_is_found_with_it(
+    session, protected, width, colour, steps
+):
+    height, full = protected.shape[:2]
+    truth = Box(0.125, 0.25, 0.875, 0.9375)  # far from the edges: with its border it fits, too
+    x0, y0, x1, y1 = box_to_pixels(truth, full, height)
+    framed = _framed(protected[y0:y1, x0:x1], width, width, width, width, colour)
+    received = apply(framed, parse_chain(steps), np.random.default_rng(0)) if steps else framed
+    located = session.locate(received)
+    assert located.protected
+    _near(located.picture_px, (width, width, width + x1 - x0, width + y1 - y0), most=6)
+    assert box_iou(located.crop_box, truth) > 0.97
+
+
+def test_only_what_the_original_does_not_show_was_added():
+    size = 64
+    pixels = np.full((80, 100, 3), 200, np.uint8)
+    picture_px, crop_box = (10, 8, 90, 72), Box(0.2, 0.2, 0.8, 0.8)
+    uncertainty = np.full((16, 16), 10 / 255, np.float32)
+
+    def frame(level: float) -> np.ndarray:
+        return np.full((3, size, size), level / 255, np.float32)
+
+    assert not was_added(pixels, picture_px, crop_box, frame(190), uncertainty)
+    assert was_added(pixels, picture_px, crop_box, frame(90), uncertainty)
+    assert not was_added(pixels, picture_px, crop_box, frame(90), 6 * uncertainty)
+    # The frame ends where the picture does: there is no room for a border.
+    assert was_added(pixels, picture_px, Box(0.0, 0.2, 0.8, 0.8), frame(200), uncertainty)
 
 
 @pytest.mark.parametrize("steps", ["", "jpeg=70"])

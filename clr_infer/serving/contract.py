@@ -99,7 +99,7 @@ IMAGE_MODELS = {
         ImageModelSpec(
             "clr_locate",
             "locate",
-            ("localize",),
+            ("localize", "align", "recover"),
             (_CONFIDENCE, _BOX, _RESULT),
             {**_TURNED, **_READING},
         ),

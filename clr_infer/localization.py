@@ -1,0 +1,159 @@
+"""Where received images lay in their originals: without a border of theirs, and set upright."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .border import inside_border, was_added
+from .errors import ImageError
+from .geometry import UPRIGHT, Box, canvas_size, crop_mask, placed_box
+from .preprocess import check_pixels, reduce_pixels
+from .results import Located
+from .runtimes.base import Runtime
+from .settings import Settings
+from .stopwatch import Stopwatch
+from .turns import SURE, Found, confidence_among, find_turn, upright
+
+__all__ = ["Localized", "localize"]
+
+_Px = tuple[int, int, int, int]
+
+_FAR_SURER = 2.5
+"""By so much the score rises without a border that hides the place of a fragment: five times and
+more on held-out photographs. Without one that was protected with the picture it rises, too, but to
+no more than twice."""
+
+_VIEW_AREA_MAX = 2.0
+"""Views of turned pictures are made of at most so many frames' pixels: the network sees no more."""
+
+
+class Localized(NamedTuple):
+    """Uploaded images, their frames and boxes where the runtime keeps them, and the verdicts."""
+
+    received: list[Any]
+    frames: Any
+    boxes: Any
+    located: list[Located]
+
+
+def localize(
+    runtime: Runtime,
+    images: Sequence[object],
+    settings: Settings,
+    clock: Stopwatch,
+    turned: bool = False,
+) -> Localized:
+    """Localize images, each in the view of it that shows nothing but its original.
+
+    Those with a plain border are looked at without it as well. Where something was found that an
+    upright fragment is surer of, or in any case if ``turned``, it is also looked for on its sides.
+
+    Args:
+        runtime: executes the networks.
+        images: as received.
+        settings: limits.
+        clock: stages ``preprocess`` and ``localize``.
+        turned: look for crooked fragments, too.
+
+    Raises:
+        ImageError: an image cannot be used.
+    """
+    pixels = runtime.pixels
+    with clock.stage("preprocess"):
+        whole = [check_pixels(image, settings) for image in images]
+        views: list[tuple[int, _Px]] = [(i, (0, 0, *w.shape[1::-1])) for i, w in enumerate(whole)]
+        inner = ((i, inside_border(image, settings)) for i, image in enumerate(whole))
+        views += [(i, box) for i, box in inner if box is not None]
+        received = [pixels.upload(_part(whole[i], box)) for i, box in views]
+        frames = pixels.preprocess(received, runtime.size)
+    with clock.stage("localize"):
+        found = runtime.run("localize", {"received": frames})
+        boxes = found["crop_box"]
+        scores, confidences = (pixels.download(found[name]) for name in ("score", "confidence"))
+        best = list(range(len(whole)))
+        for view in range(len(whole), len(views)):
+            index, picture_px = views[view]
+            far_surer = scores[view] > _FAR_SURER * max(scores[index], 0.0)
+            both = min(confidences[view], confidences[index]) >= settings.threshold
+            if far_surer or (
+                both
+                and was_added(
+                    whole[index],
+                    picture_px,
+                    Box(*pixels.download(boxes)[view].tolist()),
+                    *_recovered(runtime, frames[view : view + 1], boxes[view : view + 1]),
+                )
+            ):
+                best[index] = view
+        if len(views) > len(whole):
+            received, frames, boxes = [received[view] for view in best], frames[best], boxes[best]
+        confidences, scores = confidences[best], scores[best]
+        pictures = [(views[view][1], Found(UPRIGHT, 0)) for view in best]
+        for index, confidence in enumerate(confidences):
+            if turned or (confidence >= settings.threshold and scores[index] < SURE):
+                box = pictures[index][0]
+                picture, score = _part(whole[index], box), float(scores[index])
+                small = reduce_pixels(picture, _VIEW_AREA_MAX * runtime.size**2)
+                one = find_turn(small, score, lambda view: _score(runtime, view), turned)
+                pictures[index] = box, one
+                if one.turn != UPRIGHT:
+                    received[index] = pixels.upload(upright(picture, one.turn))
+        if any(one.turn != UPRIGHT for _, one in pictures):
+            frames = pixels.preprocess(received, runtime.size)
+            found = runtime.run("localize", {"received": frames})
+            boxes, confidences = found["crop_box"], pixels.download(found["confidence"])
+    located = [
+        _verdict(*picture, image.shape[1::-1], box, float(confidence), settings)
+        for picture, image, box, confidence in zip(
+            pictures, received, pixels.download(boxes), confidences, strict=True
+        )
+    ]
+    return Localized(received, frames, boxes, located)
+
+
+def _part(image: np.ndarray, box: _Px) -> np.ndarray:
+    x0, y0, x1, y1 = box
+    return np.ascontiguousarray(image[y0:y1, x0:x1])
+
+
+def _recovered(runtime: Runtime, frames: Any, boxes: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The frame of one image, 3xSxS, and its uncertainty by cells, both in [0, 1]."""
+    aligned = runtime.run("align", {"received": frames})["aligned"]
+    found = runtime.run("recover", {"aligned": aligned, "crop_box": boxes})
+    recovered, uncertainty = (
+        runtime.pixels.download(found[name])[0] for name in ("recovered", "uncertainty")
+    )
+    return recovered, uncertainty[0]
+
+
+def _score(runtime: Runtime, picture: np.ndarray) -> float:
+    """How well the template is found in a picture, HxWx3 uint8."""
+    frames = runtime.pixels.preprocess([runtime.pixels.upload(picture)], runtime.size)
+    return float(runtime.pixels.download(runtime.run("localize", {"received": frames})["score"])[0])
+
+
+def _verdict(
+    picture: _Px,
+    found: Found,
+    size: tuple[int, int],
+    box: np.ndarray,
+    confidence: float,
+    settings: Settings,
+) -> Located:
+    """The result for a picture that was set upright, to a size of width and height."""
+    if found.turn != UPRIGHT:
+        confidence = confidence_among(confidence, found.tried)
+    if confidence < settings.threshold:
+        return Located(False, confidence, None, None, None, None)
+    width, height = size
+    crop_box = Box(*(float(v) for v in np.clip(box, 0.0, 1.0)))
+    canvas_px = canvas_size(crop_box, width, height)
+    if canvas_px[0] * canvas_px[1] > settings.max_pixels:
+        raise ImageError(
+            f"the original frame would be {canvas_px[0]}x{canvas_px[1]} pixels, over the limit of "
+            f"{settings.max_pixels / 1e6:g} megapixels (raise max_pixels, or reduce the image)"
+        )
+    box_px = placed_box(crop_box, width, height)
+    mask = crop_mask(box_px, *canvas_px)
+    return Located(True, confidence, crop_box, box_px, canvas_px, mask, picture, found.turn)
