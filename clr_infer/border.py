@@ -1,6 +1,6 @@
 """Plain borders around a received image: screenshots, letterboxes, slides, frames of a site."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from .geometry import Box
 from .image_checks import check_size
 from .preprocess import resize_pixels
 from .settings import Settings
+from .specs import CELL
 
 __all__ = ["inside_border", "was_added"]
 
@@ -72,8 +73,8 @@ def was_added(
     pixels: np.ndarray,
     picture_px: tuple[int, int, int, int],
     crop_box: Box,
-    recovered: np.ndarray,
-    uncertainty: np.ndarray,
+    size: int,
+    recover: Callable[[], tuple[np.ndarray, np.ndarray]],
 ) -> bool:
     """Was a plain border put around a picture after it was protected?
 
@@ -84,36 +85,31 @@ def was_added(
         pixels: HxWx3 uint8, with the border.
         picture_px: what lies within it, see :func:`inside_border`.
         crop_box: of the picture.
-        recovered: the frame, from the picture alone, 3xSxS float32 in [0, 1].
-        uncertainty: standard deviation of its error, rows x columns float32 in [0, 1].
+        size: side of the networks' frame, S.
+        recover: recovers from the picture alone, where that is asked for: the frame, 3xSxS
+            float32 in [0, 1], and the standard deviation of its error, (S/4)x(S/4).
     """
     height, width = pixels.shape[:2]
-    size, (x0, y0, x1, y1) = recovered.shape[1], picture_px
-    across = (crop_box.x1 - crop_box.x0) / (x1 - x0)
-    down = (crop_box.y1 - crop_box.y0) / (y1 - y0)
-    with_border = np.array(
-        [
-            crop_box.x0 - x0 * across,
-            crop_box.y0 - y0 * down,
-            crop_box.x1 + (width - x1) * across,
-            crop_box.y1 + (height - y1) * down,
-        ]
-    )
+    left, top, right, bottom = picture_px
+    across = (crop_box.x1 - crop_box.x0) / (right - left)
+    down = (crop_box.y1 - crop_box.y0) / (bottom - top)
+    grown = (-left * across, -top * down, (width - right) * across, (height - bottom) * down)
+    with_border = np.add(crop_box, grown)
+    if np.abs(with_border - crop_box).max() * size < CELL:
+        return False  # a line or two, which does no harm
     if with_border.min() < -_OUTSIDE_MAX or with_border.max() > 1.0 + _OUTSIDE_MAX:
         return True
     left, top, right, bottom = np.rint(with_border.clip(0.0, 1.0) * size).astype(int).tolist()
     border = np.zeros((size, size), bool)
     border[top:bottom, left:right] = True
     inner = np.array(crop_box) * size
-    border[
-        int(inner[1]) : int(np.ceil(inner[3])),
-        int(inner[0]) : int(np.ceil(inner[2])),
-    ] = False
+    (x0, y0), (x1, y1) = inner[:2].astype(int), np.ceil(inner[2:]).astype(int)
+    border[y0:y1, x0:x1] = False
     if not border.any():
         return False
+    recovered, uncertainty = recover()
     shown = np.zeros((size, size, 3), np.float32)
     shown[top:bottom, left:right] = resize_pixels(pixels, right - left, bottom - top)
     squared = np.square(255.0 * recovered.transpose(1, 2, 0) - shown).mean(-1)[border].mean()
-    cell = size // uncertainty.shape[0]
-    expected = np.square(255.0 * uncertainty).repeat(cell, 0).repeat(cell, 1)[border].mean()
+    expected = np.square(255.0 * uncertainty).repeat(CELL, 0).repeat(CELL, 1)[border].mean()
     return bool(squared > max(_UNLIKELY**2 * expected, _LEVELS_MIN**2))

@@ -1,5 +1,6 @@
 """Where received images lay in their originals: without a border of theirs, and set upright."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -46,7 +47,8 @@ def localize(
 ) -> Localized:
     """Localize images, each in the view of it that shows nothing but its original.
 
-    Those with a plain border are looked at without it as well. Where something was found that an
+    Those with a plain border are looked at without it as well: it is cut off if the fragment is far
+    surer then, or if the original does not show it. Where something was found that an
     upright fragment is surer of, or in any case if ``turned``, it is also looked for on its sides.
 
     Args:
@@ -74,17 +76,13 @@ def localize(
         best = list(range(len(whole)))
         for view in range(len(whole), len(views)):
             index, picture_px = views[view]
-            far_surer = scores[view] > _FAR_SURER * max(scores[index], 0.0)
-            both = min(confidences[view], confidences[index]) >= settings.threshold
-            if far_surer or (
-                both
-                and was_added(
-                    whole[index],
-                    picture_px,
-                    Box(*pixels.download(boxes)[view].tolist()),
-                    *_recovered(runtime, frames[view : view + 1], boxes[view : view + 1]),
-                )
-            ):
+            added = scores[view] > _FAR_SURER * max(scores[index], 0.0)
+            if not added and min(confidences[view], confidences[index]) >= settings.threshold:
+                own = slice(view, view + 1)
+                crop_box = Box(*pixels.download(boxes[own])[0].tolist())
+                recover = functools.partial(_recovered, runtime, frames[own], boxes[own])
+                added = was_added(whole[index], picture_px, crop_box, runtime.size, recover)
+            if added:
                 best[index] = view
         if len(views) > len(whole):
             received, frames, boxes = [received[view] for view in best], frames[best], boxes[best]

@@ -117,14 +117,14 @@ def test_only_what_the_original_does_not_show_was_added():
     picture_px, crop_box = (10, 8, 90, 72), Box(0.2, 0.2, 0.8, 0.8)
     uncertainty = np.full((16, 16), 10 / 255, np.float32)
 
-    def frame(level: float) -> np.ndarray:
-        return np.full((3, size, size), level / 255, np.float32)
+    def added(level: float, box: Box = crop_box, inside: tuple = picture_px, unsure: int = 1):
+        frame = np.full((3, size, size), level / 255, np.float32)
+        return was_added(pixels, inside, box, size, lambda: (frame, unsure * uncertainty))
 
-    assert not was_added(pixels, picture_px, crop_box, frame(190), uncertainty)
-    assert was_added(pixels, picture_px, crop_box, frame(90), uncertainty)
-    assert not was_added(pixels, picture_px, crop_box, frame(90), 6 * uncertainty)
-    # The frame ends where the picture does: there is no room for a border.
-    assert was_added(pixels, picture_px, Box(0.0, 0.2, 0.8, 0.8), frame(200), uncertainty)
+    assert not added(190) and added(90)
+    assert not added(90, unsure=6)
+    assert added(200, Box(0.0, 0.2, 0.8, 0.8))  # no room for a border in the frame
+    assert not added(90, inside=(2, 2, 98, 78))  # a line or two
 
 
 @pytest.mark.parametrize("steps", ["", "jpeg=70"])
