@@ -23,6 +23,9 @@ _SOFT = 2
 _OUTSIDE_MAX = 0.01
 """Share of the frame by which a border that belongs to the original may seem to lie outside it."""
 
+_WIDTH_MIN = 2 * CELL
+"""Pixels of the frame: the payload holds nothing that is narrower, so that nobody can say."""
+
 _UNLIKELY, _LEVELS_MIN = 2.5, 10.0
 """How far from the border's colour the recovered original must be for the border to be none of its
 own: in deviations of what the recover network is unsure of, and in levels of 255. On held-out
@@ -95,8 +98,8 @@ def was_added(
     down = (crop_box.y1 - crop_box.y0) / (bottom - top)
     grown = (-left * across, -top * down, (width - right) * across, (height - bottom) * down)
     with_border = np.add(crop_box, grown)
-    if np.abs(with_border - crop_box).max() * size < CELL:
-        return False  # a line or two, which does no harm
+    if np.abs(with_border - crop_box).max() * size < _WIDTH_MIN:
+        return False
     if with_border.min() < -_OUTSIDE_MAX or with_border.max() > 1.0 + _OUTSIDE_MAX:
         return True
     left, top, right, bottom = np.rint(with_border.clip(0.0, 1.0) * size).astype(int).tolist()

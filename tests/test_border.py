@@ -96,7 +96,7 @@ def test_others_in_a_batch_are_answered_as_alone(session, fragment, coffee):
 
 
 @pytest.mark.parametrize("colour", [0, (20, 90, 200), 255])
-@pytest.mark.parametrize(("width", "steps"), [(8, ""), (20, "jpeg=80"), (45, "jpeg=80")])
+@pytest.mark.parametrize(("width", "steps"), [(16, ""), (20, "jpeg=80"), (45, "jpeg=80")])
 def test_a_border_that_was_added_is_cut_off_though_the_fragment_is_found_with_it(
     session, protected, width, colour, steps
 ):
@@ -112,10 +112,10 @@ def test_a_border_that_was_added_is_cut_off_though_the_fragment_is_found_with_it
 
 
 def test_only_what_the_original_does_not_show_was_added():
-    size = 64
+    size = 256
     pixels = np.full((80, 100, 3), 200, np.uint8)
     picture_px, crop_box = (10, 8, 90, 72), Box(0.2, 0.2, 0.8, 0.8)
-    uncertainty = np.full((16, 16), 10 / 255, np.float32)
+    uncertainty = np.full((64, 64), 10 / 255, np.float32)
 
     def added(level: float, box: Box = crop_box, inside: tuple = picture_px, unsure: int = 1):
         frame = np.full((3, size, size), level / 255, np.float32)
@@ -124,7 +124,7 @@ def test_only_what_the_original_does_not_show_was_added():
     assert not added(190) and added(90)
     assert not added(90, unsure=6)
     assert added(200, Box(0.0, 0.2, 0.8, 0.8))  # no room for a border in the frame
-    assert not added(90, inside=(2, 2, 98, 78))  # a line or two
+    assert not added(90, inside=(2, 2, 98, 78))  # too narrow to say
 
 
 @pytest.mark.parametrize("steps", ["", "jpeg=70"])
