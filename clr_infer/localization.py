@@ -93,7 +93,7 @@ def localize(
                 box = pictures[index][0]
                 picture, score = _part(whole[index], box), float(scores[index])
                 small = reduce_pixels(picture, _VIEW_AREA_MAX * runtime.size**2)
-                one = find_turn(small, score, lambda view: _score(runtime, view), turned)
+                one = find_turn(small, score, functools.partial(_score, runtime), turned)
                 pictures[index] = box, one
                 if one.turn != UPRIGHT:
                     received[index] = pixels.upload(upright(picture, one.turn))

@@ -88,7 +88,7 @@ class Session:
 
         Args:
             image: as received.
-            turned: take the time, up to thirty times as long, to look for fragments that were
+            turned: take the time, up to sixty times as long, to look for fragments that were
                 mirrored, laid on a side, or set crooked by up to five degrees. Without it only
                 what is found, but not surely, is looked for on its sides and mirrored.
 

@@ -124,6 +124,8 @@ class _Views:
         else:
             return
         curve, slope, _ = np.polyfit(_AROUND, scores, 2)
+        if curve >= 0.0:
+            return
         top = _rotated(centre, float(np.clip(-slope / (2.0 * curve), _AROUND[0], _AROUND[-1])))
         if abs(top.degrees - start.degrees) > _STRAIGHT:
             self.look_among([top], far_surer=False)

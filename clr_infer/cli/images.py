@@ -103,7 +103,7 @@ def _add_turned(parser: argparse.ArgumentParser) -> None:
         "--turned",
         action="store_true",
         help="also look for pictures that were mirrored, laid on a side or set crooked by up to "
-        "five degrees: about a second an image on two cores",
+        "five degrees: a second or two an image",
     )
 
 
