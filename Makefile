@@ -11,7 +11,7 @@ REHEARSE ?=
 # without being installed. Results go to OUT; a rehearsal, on the CPU at toy size, keeps apart.
 GPU_PYTHON = PYTHONPATH="$(CURDIR)" $(if $(wildcard .venv/ready),.venv/bin/python,$(PYTHON))
 GPU_OUT = $(or $(OUT),runs/gpu)$(if $(REHEARSE),/rehearsal)
-PARALLEL = $(shell $(GPU_PYTHON) -c "import xdist" 2>/dev/null && echo -n 8)
+PARALLEL = $(shell $(GPU_PYTHON) -c "import xdist" 2>/dev/null && echo "-n 8")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-gpu bench-gpu train-gpu lint clean
