@@ -10,7 +10,7 @@ through the matrix.
 
 import torch
 
-__all__ = ["RGB_TO_YCBCR", "YCBCR_TO_RGB", "rgb_to_ycbcr", "ycbcr_to_rgb"]
+__all__ = ["RGB_TO_YCBCR", "YCBCR_TO_RGB", "from_levels", "rgb_to_ycbcr", "ycbcr_to_rgb"]
 
 RGB_TO_YCBCR = torch.tensor(
     [[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]]
@@ -20,6 +20,14 @@ YCBCR_TO_RGB = torch.tensor(
 )
 _HALF = 1 << 15
 _CENTRE = (128 << 16) + _HALF - 1  # libjpeg rounds halves of chroma down
+
+
+def from_levels(levels: torch.Tensor) -> torch.Tensor:
+    """Floating levels, 0 to 255, to [0, 1]: divided, on any device.
+
+    By a number PyTorch multiplies with its reciprocal on a GPU, and misses the last bit.
+    """
+    return levels / levels.new_full((), 255.0)
 
 
 def rgb_to_ycbcr(rgb: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ from ..options import (
     padded_size,
     upsampling_of,
 )
-from .color import rgb_to_ycbcr, ycbcr_to_rgb
+from .color import from_levels, rgb_to_ycbcr, ycbcr_to_rgb
 from .dct import blocks_to_plane, dct_blocks, idct_blocks, plane_to_blocks
 from .islow import dct_islow, idct_islow
 from .philox import philox_uniform
@@ -199,7 +199,7 @@ def simulate(
     rgb = _to_rgb((decoded[0], decoded[1]), height, width, subsampling)
     if levels:
         rgb = _Straight.apply(_to_rgb((levels[0], levels[1]), height, width, subsampling), rgb)
-    return rgb.clamp(0.0, 255.0) / 255.0
+    return from_levels(rgb.clamp(0.0, 255.0))
 
 
 def jpeg_simulate(
@@ -220,7 +220,7 @@ def jpeg_simulate(
     needs_grad = torch.is_grad_enabled() and images.requires_grad
     if rounding == "hard" or (rounding == "ste" and not needs_grad):
         pixels = (work.detach() * 255.0).clamp(0.0, 255.0).round().int()
-        result = _roundtrip(pixels, tables, subsampling).to(work.dtype) / 255.0
+        result = from_levels(_roundtrip(pixels, tables, subsampling).to(work.dtype))
     else:
         result = simulate(work, tables, subsampling, rounding, draw_seed())
     return result.to(images.dtype)

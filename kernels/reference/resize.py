@@ -3,6 +3,7 @@
 import torch
 
 from ..filters import FIXED_BITS, Table, bicubic_fixed, vertical_first
+from .color import from_levels
 
 __all__ = ["composite", "preprocess", "weighted"]
 
@@ -34,7 +35,7 @@ def _resize_8bit(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 def preprocess(images: torch.Tensor, size: int) -> torch.Tensor:
     """Stretch images to the frame, see :func:`clr_infer.kernels.preprocess`."""
-    return _resize_8bit(images, size, size).movedim(-1, -3).contiguous().float() / 255.0
+    return from_levels(_resize_8bit(images, size, size).movedim(-1, -3).contiguous().float())
 
 
 def _ramp(
