@@ -16,6 +16,7 @@ from .settings import DEFAULT_SETTINGS, Settings
 
 __all__ = [
     "ALPHA_FORMATS",
+    "READ_SUFFIXES",
     "SUFFIXES",
     "LoadedImage",
     "encode_image",
@@ -33,9 +34,10 @@ SUFFIXES = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
+READ_SUFFIXES = frozenset({*SUFFIXES, ".avif"})
 ALPHA_FORMATS = frozenset({"PNG", "WEBP", "TIFF"})
 
-_READ_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")  # MPO opens as JPEG
+_READ_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")  # MPO opens as JPEG
 _SIDE_MAX = {"JPEG": 65500, "WEBP": 16383}  # of the formats themselves
 _JPEG_EXIF_MAX = 65533  # bytes that one marker holds
 
@@ -47,8 +49,8 @@ class LoadedImage:
     Attributes:
         pixels: HxWx3 uint8, RGB.
         alpha: HxW uint8, 0 transparent to 255 opaque; ``None`` for an image without.
-        format: what the content is, whatever the name says: "PNG", "JPEG", "WEBP", "TIFF", "BMP",
-            "GIF" or "PPM".
+        format: what the content is, whatever the name says: "PNG", "JPEG", "WEBP", "AVIF",
+            "TIFF", "BMP", "GIF" or "PPM".
         exif: the block to write beside the pixels, without orientation, sizes and thumbnail.
         icc_profile: an RGB profile.
         warnings: what was left out and why, one sentence each.

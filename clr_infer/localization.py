@@ -1,20 +1,20 @@
 """Where received images lay in their originals: without a border of theirs, and set upright."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .border import inside_border, was_added
 from .errors import ImageError
-from .geometry import UPRIGHT, Box, canvas_size, crop_mask, placed_box
+from .geometry import UPRIGHT, Box, Turn, canvas_size, crop_mask, placed_box
 from .preprocess import check_pixels, reduce_pixels
 from .results import Located
 from .runtimes.base import Runtime
 from .settings import Settings
 from .stopwatch import Stopwatch
-from .turns import SURE, Found, confidence_among, find_turn, upright
+from .turns import UNSEEN, Found, Look, confidence_among, crookedness, find_turn, upright
 
 __all__ = ["Localized", "localize"]
 
@@ -48,15 +48,16 @@ def localize(
     """Localize images, each in the view of it that shows nothing but its original.
 
     Those with a plain border are looked at without it as well: it is cut off if the fragment is far
-    surer then, or if the original does not show it. Where something was found that an
-    upright fragment is surer of, or in any case if ``turned``, it is also looked for on its sides.
+    surer then, or if the original does not show it. What is found crooked is set straight. Where
+    something was found that an upright fragment is surer of, or in any case if ``turned``, it is
+    also looked for on its sides.
 
     Args:
         runtime: executes the networks.
         images: as received.
         settings: limits.
         clock: stages ``preprocess`` and ``localize``.
-        turned: look for crooked fragments, too.
+        turned: look for what is too crooked to be found, too.
 
     Raises:
         ImageError: an image cannot be used.
@@ -70,44 +71,73 @@ def localize(
         received = [pixels.upload(_part(whole[i], box)) for i, box in views]
         frames = pixels.preprocess(received, runtime.size)
     with clock.stage("localize"):
-        found = runtime.run("localize", {"received": frames})
-        boxes = found["crop_box"]
-        scores, confidences = (pixels.download(found[name]) for name in ("score", "confidence"))
-        best = list(range(len(whole)))
-        for view in range(len(whole), len(views)):
-            index, picture_px = views[view]
-            added = scores[view] > _FAR_SURER * max(scores[index], 0.0)
-            if not added and min(confidences[view], confidences[index]) >= settings.threshold:
-                own = slice(view, view + 1)
-                crop_box = Box(*pixels.download(boxes[own])[0].tolist())
-                recover = functools.partial(_recovered, runtime, frames[own], boxes[own])
-                added = was_added(whole[index], picture_px, crop_box, runtime.size, recover)
-            if added:
-                best[index] = view
+        found = _found(runtime, frames)
+        best = _without_added_borders(runtime, whole, views, frames, found, settings)
         if len(views) > len(whole):
-            received, frames, boxes = [received[view] for view in best], frames[best], boxes[best]
-        confidences, scores = confidences[best], scores[best]
-        pictures = [(views[view][1], Found(UPRIGHT, 0)) for view in best]
-        for index, confidence in enumerate(confidences):
-            if turned or (confidence >= settings.threshold and scores[index] < SURE):
-                box = pictures[index][0]
-                picture, score = _part(whole[index], box), float(scores[index])
-                small = reduce_pixels(picture, _VIEW_AREA_MAX * runtime.size**2)
-                one = find_turn(small, score, functools.partial(_score, runtime), turned)
-                pictures[index] = box, one
-                if one.turn != UPRIGHT:
-                    received[index] = pixels.upload(upright(picture, one.turn))
+            found = _Found(*(field[best] for field in found))
+            received, frames = [received[view] for view in best], frames[best]
+        pictures = []
+        for index, view in enumerate(best):
+            picture_px = views[view][1]
+            picture = _part(whole[index], picture_px)
+            one = find_turn(
+                _look(found, index, picture),
+                _looking_at(runtime, picture),
+                threshold=settings.threshold,
+                thorough=turned,
+            )
+            pictures.append((picture_px, one))
+            if one.turn != UPRIGHT:
+                received[index] = pixels.upload(upright(picture, one.turn))
         if any(one.turn != UPRIGHT for _, one in pictures):
             frames = pixels.preprocess(received, runtime.size)
-            found = runtime.run("localize", {"received": frames})
-            boxes, confidences = found["crop_box"], pixels.download(found["confidence"])
+            found = _found(runtime, frames)
+    boxes = pixels.download(found.boxes)
     located = [
         _verdict(*picture, image.shape[1::-1], box, float(confidence), settings)
         for picture, image, box, confidence in zip(
-            pictures, received, pixels.download(boxes), confidences, strict=True
+            pictures, received, boxes, found.confidences, strict=True
         )
     ]
-    return Localized(received, frames, boxes, located)
+    return Localized(received, frames, found.boxes, located)
+
+
+class _Found(NamedTuple):
+    """What the localize network says of a batch; the boxes stay where the runtime keeps them."""
+
+    boxes: Any
+    confidences: np.ndarray
+    scores: np.ndarray
+    skews: np.ndarray
+
+
+def _found(runtime: Runtime, frames: Any) -> _Found:
+    outputs = runtime.run("localize", {"received": frames})
+    facts = (runtime.pixels.download(outputs[name]) for name in ("confidence", "score", "skew"))
+    return _Found(outputs["crop_box"], *facts)
+
+
+def _without_added_borders(
+    runtime: Runtime,
+    whole: Sequence[np.ndarray],
+    views: Sequence[tuple[int, _Px]],
+    frames: Any,
+    found: _Found,
+    settings: Settings,
+) -> list[int]:
+    """The view of each image to go on with: itself, or what lies inside a border of its own."""
+    best = list(range(len(whole)))
+    for view in range(len(whole), len(views)):
+        index, picture_px = views[view]
+        added = found.scores[view] > _FAR_SURER * max(found.scores[index], 0.0)
+        if not added and min(found.confidences[[view, index]]) >= settings.threshold:
+            own = slice(view, view + 1)
+            crop_box = Box(*runtime.pixels.download(found.boxes[own])[0].tolist())
+            recover = functools.partial(_recovered, runtime, frames[own], found.boxes[own])
+            added = was_added(whole[index], picture_px, crop_box, runtime.size, recover)
+        if added:
+            best[index] = view
+    return best
 
 
 def _part(image: np.ndarray, box: _Px) -> np.ndarray:
@@ -125,10 +155,27 @@ def _recovered(runtime: Runtime, frames: Any, boxes: Any) -> tuple[np.ndarray, n
     return recovered, uncertainty[0]
 
 
-def _score(runtime: Runtime, picture: np.ndarray) -> float:
-    """How well the template is found in a picture, HxWx3 uint8."""
-    frames = runtime.pixels.preprocess([runtime.pixels.upload(picture)], runtime.size)
-    return float(runtime.pixels.download(runtime.run("localize", {"received": frames})["score"])[0])
+def _look(found: _Found, index: int, picture: np.ndarray) -> Look:
+    height, width = picture.shape[:2]
+    degrees = crookedness(found.skews[index].tolist(), width, height)
+    return Look(float(found.scores[index]), float(found.confidences[index]), degrees)
+
+
+def _looking_at(runtime: Runtime, picture: np.ndarray) -> Callable[[Turn], Look]:
+    """What localizes views of a picture, HxWx3 uint8."""
+
+    @functools.cache
+    def small() -> np.ndarray:
+        return reduce_pixels(picture, _VIEW_AREA_MAX * runtime.size**2)
+
+    def look_at(turn: Turn) -> Look:
+        view = upright(small(), turn)
+        if min(view.shape[:2]) < 2:
+            return UNSEEN
+        frames = runtime.pixels.preprocess([runtime.pixels.upload(view)], runtime.size)
+        return _look(_found(runtime, frames), 0, view)
+
+    return look_at
 
 
 def _verdict(

@@ -73,7 +73,7 @@ def locate(
         runtime: executes the localize network.
         images: as received.
         settings: limits.
-        turned: look for fragments on their sides, mirrored and crooked ones in any case.
+        turned: look for fragments on their sides, mirrored and very crooked ones in any case.
 
     Raises:
         ImageError: an image cannot be used.

@@ -77,6 +77,7 @@ LOCALIZE = NetworkSpec(
         _BOX,
         TensorSpec("confidence", (), "0 to 1, that the image is protected"),
         TensorSpec("score", (), "log-odds of the box, up to a constant"),
+        TensorSpec("skew", (2,), "of columns and rows, over the picture, in its sides"),
     ),
 )
 RECOVER = NetworkSpec(

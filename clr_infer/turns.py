@@ -1,11 +1,12 @@
 """Received images that do not lie as their originals did: mirrored, on a side, or crooked.
 
-The localize network looks for fragments that lie upright. This module tries what else is common on
-the web, view by view, and keeps the one that the template fits best.
+The localize network looks for fragments that lie upright, and tells how crooked those lie that it
+finds. This module sets them straight, tries what else is common on the web, view by view, and keeps
+the one that the template fits best.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,27 +14,65 @@ from PIL import Image
 
 from .geometry import UPRIGHT, Turn
 
-__all__ = ["SURE", "Found", "confidence_among", "find_turn", "upright"]
+__all__ = [
+    "SURE",
+    "UNSEEN",
+    "Found",
+    "Look",
+    "confidence_among",
+    "crookedness",
+    "find_turn",
+    "upright",
+]
 
 SURE = 40.0
-"""A score that upright fragments reach unless they were treated harshly, and others never: where
-only the codes of one axis are met, or none, at most 26 were seen on held-out photographs."""
+"""A score that upright fragments reach unless they were treated harshly, and others never."""
+
+_LIKELY = 30.0
+"""A score that the wrong views do not reach: where only the codes of one axis are met, or none, at
+most 26 were seen on held-out photographs."""
+
+_HALF = 7.5
+"""A score that nine in ten mirrored fragments reach by the codes of one axis, even after JPEG 80;
+of unprotected pictures one in twelve."""
 
 _FAR_SURER = 2.0
 """By so much the score rises when a fragment is turned the right way, and more. Between wrong ways
 it differs less, or stays where nothing is found."""
 
-_CROOKED = tuple(0.5 * k for k in range(-10, 11) if k)
-"""Degrees by which pictures are tried; half a step beside the right one costs little score."""
+_CROOKED = tuple(sign * degrees for degrees in (1.0, 2.0, 3.0, 4.0, 5.0) for sign in (-1, 1))
+"""Degrees by which pictures are tried: half a step beside the right one, a fragment is found."""
 
-_AROUND = (-0.4, -0.2, 0.0, 0.2, 0.4)
-"""Degrees around the best view, to find the top of the score between them."""
+_CLIMBS_MAX = 3
+_STRAIGHT = 0.1
+"""Degrees that are not worth resampling a picture for. Upright fragments were seen to read as
+crooked by up to half of that at scores of :data:`_CLEAR`, by more where they are less sure."""
 
-_CLIMBS_MAX = 4
-_STRAIGHT = 0.04
-"""Degrees that are not worth resampling a picture for: a tenth of a pixel at the frame's edge."""
+_CLEAR = 80.0
 
-_SIDES = tuple(Turn(mirrored, 90.0 * k) for mirrored in (False, True) for k in range(4))[1:]
+_SIDES = (
+    *(Turn(True, 0.0), Turn(False, 90.0), Turn(False, 270.0), Turn(False, 180.0)),
+    *(Turn(True, 180.0), Turn(True, 90.0), Turn(True, 270.0)),
+)
+"""The likeliest first."""
+
+
+class Look(NamedTuple):
+    """What the localize network says of a view.
+
+    Attributes:
+        score: how well the template is found in it.
+        confidence: that it is protected, from 0 to 1.
+        degrees: by which to rotate it, counter-clockwise, for it to lie straight.
+    """
+
+    score: float
+    confidence: float
+    degrees: float
+
+
+UNSEEN = Look(-math.inf, 0.0, 0.0)
+"""Of a view in which nothing is left to look at."""
 
 
 class Found(NamedTuple):
@@ -46,6 +85,23 @@ class Found(NamedTuple):
 
     turn: Turn
     tried: int
+
+
+def crookedness(skew: Sequence[float], width: int, height: int) -> float:
+    """By how many degrees, counter-clockwise, a picture has to be rotated to lie straight.
+
+    Args:
+        skew: of the columns and the rows, see :class:`.networks.localize.LocalizeNetwork`.
+        width: of the picture, in pixels.
+        height: of it.
+
+    Returns:
+        The mean of what columns and rows say, and nothing if they do not turn the same way.
+    """
+    by_columns = math.degrees(math.atan(skew[0] * width / height))
+    by_rows = -math.degrees(math.atan(skew[1] * height / width))
+    mean, apart = 0.5 * (by_columns + by_rows), 0.5 * abs(by_columns - by_rows)
+    return mean if apart < abs(mean) else 0.0
 
 
 def _inside(width: int, height: int, degrees: float) -> tuple[int, int]:
@@ -91,70 +147,84 @@ def upright(pixels: np.ndarray, turn: Turn) -> np.ndarray:
 
 
 class _Views:
-    """Scores of views of one picture, the best of them, and their number."""
+    """Views of one picture, the best of them, and their number."""
 
-    def __init__(
-        self, picture: np.ndarray, score: float, score_of: Callable[[np.ndarray], float]
-    ) -> None:
-        self._picture, self._score_of = picture, score_of
-        self.turn, self.score, self.tried = UPRIGHT, score, 0
+    def __init__(self, first: Look, look_at: Callable[[Turn], Look]) -> None:
+        self._look_at = look_at
+        self.tried = 0
+        self.turn, self.look = self._climb(UPRIGHT, first)
 
-    def _look(self, turn: Turn) -> float:
-        view = upright(self._picture, turn)
+    def _look(self, turn: Turn) -> Look:
         self.tried += 1
-        return self._score_of(view) if min(view.shape[:2]) > 1 else -math.inf
+        return self._look_at(turn)
 
-    def look_among(self, turns: Iterable[Turn], *, far_surer: bool = True) -> Turn:
-        """The best of some views; it is kept if it is far surer, or just surer, than the last."""
-        score, turn = max((self._look(turn), turn) for turn in turns)
-        if score > max(self.score, 0.0) * (_FAR_SURER if far_surer else 1.0):
-            self.turn, self.score = turn, score
-        return turn
-
-    def straighten(self) -> None:
-        """Climb to where the score is best, to a small fraction of a degree."""
-        start = centre = self.turn
+    def _climb(self, turn: Turn, look: Look) -> tuple[Turn, Look]:
+        """Rotate a view as it says that it should be, for as long as that makes it surer."""
         for _ in range(_CLIMBS_MAX):
-            # All of them resampled, the middle one too: that costs some score.
-            scores = [self._look(_rotated(centre, offset or 1e-3)) for offset in _AROUND]
-            best = int(np.argmax(scores))
-            if 0 < best < len(_AROUND) - 1:
+            if abs(look.degrees) < _STRAIGHT * max(1.0, math.sqrt(_CLEAR / max(look.score, 1.0))):
                 break
-            centre = _rotated(centre, _AROUND[best])
-        else:
-            return
-        curve, slope, _ = np.polyfit(_AROUND, scores, 2)
-        if curve >= 0.0:
-            return
-        top = _rotated(centre, float(np.clip(-slope / (2.0 * curve), _AROUND[0], _AROUND[-1])))
-        if abs(top.degrees - start.degrees) > _STRAIGHT:
-            self.look_among([top], far_surer=False)
+            further = _rotated(turn, look.degrees)
+            seen = self._look(further)
+            if seen.score <= look.score:
+                break
+            turn, look = further, seen
+        return turn, look
+
+    def look_among(self, turns: Iterable[Turn]) -> tuple[float, Turn]:
+        """Keep the best of some views, set straight, if it is far surer than the last.
+
+        Returns:
+            The score and the turn of the best.
+        """
+        best, look = UPRIGHT, UNSEEN
+        for turn in turns:
+            turn, seen = self._climb(turn, self._look(turn))
+            if seen.score > look.score:
+                best, look = turn, seen
+            if look.score >= SURE:
+                break
+        if look.score > max(_FAR_SURER * self.look.score, _LIKELY):
+            self.turn, self.look = best, look
+        return look.score, best
 
 
 def _rotated(turn: Turn, degrees: float) -> Turn:
     return turn._replace(degrees=turn.degrees + degrees)
 
 
+def _reflections(turn: Turn) -> list[Turn]:
+    """Where the codes of one axis fit a mirrored picture, those of both fit in one of these."""
+    return [Turn(not turn.mirrored, half - turn.degrees) for half in (0.0, 180.0)]
+
+
 def find_turn(
-    picture: np.ndarray, score: float, score_of: Callable[[np.ndarray], float], thorough: bool
+    first: Look, look_at: Callable[[Turn], Look], *, threshold: float, thorough: bool
 ) -> Found:
     """Find how a picture has to be turned for its template to be found.
 
+    One that lies crooked is set straight; one that is found, but not surely, is tried on its sides,
+    and one of which half the template may be found is mirrored.
+
     Args:
-        picture: as received, HxWx3 uint8.
-        score: of it as it is, see :class:`.networks.localize.LocalizeNetwork`.
-        score_of: localizes an upright picture.
-        thorough: look for crooked ones as well, which takes up to sixty views more.
+        first: at the picture as it is.
+        look_at: localizes a view of it.
+        threshold: of the confidence from which something is found.
+        thorough: try sides in any case, and look for pictures too crooked to tell, which takes up
+            to sixty views more.
     """
-    views = _Views(picture, score, score_of)
-    if views.score < SURE:
-        side = views.look_among(_SIDES)
-        # On a wrong side half the template may fit a crooked picture: upright goes first.
-        for base in (UPRIGHT, side) if thorough else ():
-            if views.score < SURE:
-                views.look_among(_rotated(base, degrees) for degrees in _CROOKED)
-    if thorough:
-        views.straighten()
+    views = _Views(first, look_at)
+    if thorough or views.look.confidence >= threshold:
+        if views.look.score < SURE:
+            best = side = views.look_among(_SIDES)
+            # On a wrong side half the template may fit a crooked picture: upright goes first.
+            for base in (UPRIGHT, side[1]) if thorough else ():
+                if views.look.score < SURE:
+                    crooked = (_rotated(base, degrees) for degrees in _CROOKED)
+                    best = max(best, views.look_among(crooked))
+            if thorough and views.look.score < SURE:
+                views.look_among(_reflections(best[1]))
+    elif views.look.score >= _HALF:
+        views.look_among(_reflections(views.turn))
     return Found(views.turn, views.tried)
 
 

@@ -11,9 +11,9 @@ from .precision import HALVES, emulate_half
 
 __all__ = ["QUALITY_LIMITS", "TOLERANCES", "check_quality", "validate_onnx"]
 
-_BOX, _SCORE = (1e-3, 1e-3), (5e-2, 1e-2)
+_BOX, _SCORE, _SKEW = (1e-3, 1e-3), (5e-2, 1e-2), (1e-3, 1e-3)
 """An argmax over a grid of 0.04 pixels may fall next door. The score is in log-odds, up to 150.
-Localize is float32 throughout."""
+The skew is in sides of the picture, a twentieth at most. Localize is float32 throughout."""
 
 TOLERANCES: dict[tuple[str, str], dict[str, tuple[float, float]]] = {
     # (network, output): precision: largest and mean absolute difference to eager float32.
@@ -34,6 +34,7 @@ TOLERANCES: dict[tuple[str, str], dict[str, tuple[float, float]]] = {
     ("localize", "crop_box"): dict.fromkeys(("fp32", "fp16", "bf16", "int8"), _BOX),
     ("localize", "confidence"): dict.fromkeys(("fp32", "fp16", "bf16", "int8"), _BOX),
     ("localize", "score"): dict.fromkeys(("fp32", "fp16", "bf16", "int8"), _SCORE),
+    ("localize", "skew"): dict.fromkeys(("fp32", "fp16", "bf16", "int8"), _SKEW),
     ("recover", "recovered"): {
         "fp32": (1e-3, 1e-3),
         "fp16": (2e-3, 1e-4),

@@ -14,7 +14,7 @@ from clr_infer.settings import Settings
 
 HEIGHT, WIDTH = 47, 63
 LOSSLESS = ["PNG", "BMP", "PPM", "TIFF", "WEBP"]
-READ = ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM"]
+READ = ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM"]
 
 
 def picture(seed=0):

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clr_infer import turns
 from clr_infer.attacks.real import apply
 from clr_infer.attacks.steps import parse_chain
 from clr_infer.cli import main
 from clr_infer.evaluate.metrics import psnr_of_errors, squared_error
 from clr_infer.geometry import UPRIGHT, Box, Turn, box_iou, box_to_pixels
 from clr_infer.preprocess import resize_pixels
-from clr_infer.turns import SURE, confidence_among, find_turn, upright
+from clr_infer.turns import SURE, UNSEEN, Look, confidence_among, crookedness, find_turn, upright
 
 BOX = Box(0.1, 0.15, 0.85, 0.9)
 
@@ -63,11 +62,24 @@ def test_a_turned_fragment_is_located_as_if_it_were_not(session, fragment, mirro
     assert located.picture_px == (0, 0, turned.shape[1], turned.shape[0])
 
 
-@pytest.mark.parametrize("words", ["rotate=-0.6", "rotate=3", "rotate=2 jpeg=80"])
-def test_a_crooked_fragment_is_set_straight_and_recovered(session, raccoon, fragment, words):
+@pytest.mark.parametrize(
+    ("words", "turned"),
+    [
+        ("rotate=-0.6", False),
+        ("rotate=0.2", False),
+        ("rotate=1.5", False),
+        ("rotate=1 jpeg=80", False),
+        ("rotate=3.5", True),
+        ("rotate=-5", True),
+        ("rotate=2 jpeg=80", True),
+    ],
+)
+def test_a_crooked_fragment_is_set_straight_and_recovered(
+    session, raccoon, fragment, words, turned
+):
     image, truth = fragment
     degrees = parse_chain(words)[0].values[0]
-    result = session.recover(_attacked(image, words), turned=True)
+    result = session.recover(_attacked(image, words), turned=turned)
     located = result.located
     assert located.protected and not located.turn.mirrored
     assert abs(located.turn.degrees + degrees) < 0.15
@@ -90,11 +102,27 @@ def test_a_crooked_fragment_is_set_straight_and_recovered(session, raccoon, frag
     assert recovered_db(result) > recovered_db(straight) - 1.0
 
 
-def test_a_mirrored_fragment_is_not_put_where_it_never_lay(session, fragment):
+@pytest.mark.parametrize("words", ["mirror rotate=0.7", "mirror rotate=2.5", "mirror rotate=-4"])
+def test_a_mirrored_and_crooked_fragment_is_found(session, fragment, words):
     image, truth = fragment
-    located = session.locate(np.ascontiguousarray(image[:, ::-1]))
-    if located.protected:  # then it was seen, without being asked for
-        assert located.turn == Turn(True, 0.0) and box_iou(located.crop_box, truth) > 0.98
+    located = session.locate(_attacked(image, words), turned=True)
+    degrees = parse_chain(words)[1].values[0]
+    assert located.protected and located.turn.mirrored
+    assert abs(located.turn.degrees - degrees) < 0.15
+    assert box_iou(located.crop_box, truth) > 0.8
+
+
+def test_a_mirrored_fragment_is_not_put_where_it_never_lay(session, raccoon, coffee, rocket):
+    seen = 0
+    for original in (raccoon, coffee, rocket):
+        protected = session.protect(original).image
+        for words in ("mirror", "mirror rotate=0.5", "mirror jpeg=80"):
+            located = session.locate(_attacked(protected, words))
+            if located.protected:  # then it was seen, without being asked for
+                seen += 1
+                assert located.turn.mirrored and min(located.crop_box[2:]) > 0.95
+                assert max(located.crop_box[:2]) < 0.05
+    assert seen > 2
 
 
 def test_upright_fragments_stay_as_they_are(session, fragment):
@@ -126,26 +154,79 @@ def test_turned_pictures_in_a_batch_are_answered_as_alone(session, fragment, cof
             assert np.abs(one.image.astype(int) - alone.image).max() <= 1
 
 
-@pytest.mark.parametrize("best", [-4.87, -0.55, 0.02, 1.31, 3.0])
-def test_the_top_of_the_score_is_found_between_the_views(raccoon, monkeypatch, best):
-    def as_pixels(picture: np.ndarray, turn: Turn) -> np.ndarray:
-        return np.full((2, 2, 3), -100.0 if turn.mirrored else turn.degrees)
-
-    def score_of(view: np.ndarray) -> float:
-        return 5.0 + 100.0 * np.exp(-((view[0, 0, 0] - best) ** 2) / 0.5)
-
-    monkeypatch.setattr(turns, "upright", as_pixels)
-    upright_score = score_of(as_pixels(raccoon, UPRIGHT))
-    found = find_turn(raccoon, upright_score, score_of, thorough=True)
-    assert abs(found.turn.degrees - best) < 0.05
-    assert (found.turn == UPRIGHT) == (abs(best) < 0.04)
+def _look(score: float, degrees: float = 0.0) -> Look:
+    return Look(score, float(score > 11.0), degrees)
 
 
-def test_a_sure_fragment_is_not_looked_for_elsewhere(raccoon):
-    def never(view: np.ndarray) -> float:
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("best", [-4.87, -1.2, -0.55, 0.05, 0.3, 1.31, 3.0])
+@pytest.mark.parametrize("thorough", [False, True])
+def test_views_are_followed_to_where_they_say_they_lie_straight(best, mirrored, thorough):
+    """With a template that is found to two degrees off, and that says by how much it is off."""
+
+    def look_at(turn: Turn) -> Look:
+        off = best - turn.degrees
+        if turn.mirrored != mirrored:
+            return _look(5.0)
+        if abs(off) > 2.0:
+            return _look(7.0)
+        return _look(7.0 + 100.0 * np.exp(-(off**2) / 0.5), 0.97 * off)
+
+    found = find_turn(look_at(UPRIGHT), look_at, threshold=0.5, thorough=thorough)
+    if thorough or (not mirrored and abs(best) < 2.0):
+        assert found.turn.mirrored == mirrored and abs(found.turn.degrees - best) < 0.1
+        assert found.tried <= 60
+        assert (found.turn == UPRIGHT) == (best == 0.05 and not mirrored)
+    else:
+        assert found.turn == UPRIGHT and found.tried < 3
+
+
+@pytest.mark.parametrize("degrees", [-3.3, 2.6])
+def test_half_a_template_leads_to_the_whole(degrees):
+    """The rows of a mirrored picture fit; with the columns turned the other way, all of it does."""
+    right, half = Turn(True, degrees), Turn(False, -degrees)
+
+    def look_at(turn: Turn) -> Look:
+        for view, score in ((right, 90.0), (half, 20.0)):
+            off = view.degrees - turn.degrees
+            if turn.mirrored == view.mirrored and abs(off) < 0.45:
+                return _look(score - abs(off), off)
+        return _look(6.0 if turn == Turn(False, 90.0) else 4.0)
+
+    found = find_turn(look_at(UPRIGHT), look_at, threshold=0.5, thorough=True)
+    assert found.turn.mirrored and abs(found.turn.degrees - degrees) < 1e-6
+
+
+def test_a_sure_fragment_is_not_looked_for_elsewhere():
+    def never(turn: Turn) -> Look:
         raise AssertionError("looked at")
 
-    assert find_turn(raccoon, SURE, never, thorough=False) == (UPRIGHT, 0)
+    for first in (_look(SURE), _look(SURE, 0.09), _look(6.0), _look(7.0, -0.3)):
+        assert find_turn(first, never, threshold=0.5, thorough=False) == (UPRIGHT, 0)
+
+
+def test_where_half_the_template_may_be_it_is_mirrored():
+    def look_at(turn: Turn) -> Look:
+        return _look(90.0 if turn == Turn(True, 0.0) else 4.0)
+
+    found = find_turn(_look(9.0), look_at, threshold=0.5, thorough=False)
+    assert found == (Turn(True, 0.0), 1)
+
+
+def test_a_view_that_is_no_surer_is_not_kept():
+    for score in (0.0, 20.0, 60.0):
+        found = find_turn(
+            _look(score, 4.5), lambda turn: UNSEEN, threshold=0.5, thorough=score > 0.0
+        )
+        assert found.turn == UPRIGHT and found.tried > 0
+
+
+def test_columns_and_rows_have_to_turn_the_same_way():
+    tangent = np.tan(np.radians(1.5))
+    columns, rows = tangent * 200 / 300, -tangent * 300 / 200
+    assert crookedness([columns, rows], 300, 200) == pytest.approx(1.5)
+    assert crookedness([-columns, -rows], 300, 200) == pytest.approx(-1.5)
+    assert crookedness([columns, -rows], 300, 200) == 0.0  # sheared
 
 
 def test_odds_are_shared_among_all_views():

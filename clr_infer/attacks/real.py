@@ -1,4 +1,4 @@
-"""The real operations, on 8-bit images, through Pillow and libjpeg-turbo. No torch."""
+"""The real operations, on 8-bit images, through Pillow and its codecs. No torch."""
 
 import io
 
@@ -15,9 +15,12 @@ _SUBSAMPLING = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
 
 def libjpeg(image: np.ndarray, qf: int, subsampling: str = "4:2:0") -> np.ndarray:
     """Encode and decode with the real codec: HxWx3 uint8 to the same, QF 1-100."""
+    return _through_codec(image, "JPEG", int(qf), subsampling=_SUBSAMPLING[subsampling])
+
+
+def _through_codec(image: np.ndarray, kind: str, quality: int, **options: int) -> np.ndarray:
     buffer = io.BytesIO()
-    options = {"quality": int(qf), "subsampling": _SUBSAMPLING[subsampling]}
-    Image.fromarray(image).save(buffer, "JPEG", **options)
+    Image.fromarray(image).save(buffer, kind, quality=quality, **options)
     return np.asarray(Image.open(buffer))
 
 
@@ -36,6 +39,8 @@ def apply_step(image: np.ndarray, step: Step, rng: np.random.Generator) -> np.nd
         return image[y0:y1, x0:x1]
     if step.name == "jpeg":
         return libjpeg(image, round(step.values[0]), step.subsampling)
+    if step.name in ("webp", "avif"):
+        return _through_codec(image, step.name.upper(), round(step.values[0]))
     if step.name == "noise":
         noisy = image + rng.normal(0.0, 255.0 * step.values[0], image.shape)
         return _to_uint8(noisy)
@@ -47,6 +52,11 @@ def apply_step(image: np.ndarray, step: Step, rng: np.random.Generator) -> np.nd
     if step.name == "border":
         width = round(step.values[0] * min(image.shape[:2]))
         return np.pad(image, ((width, width), (width, width), (0, 0)), constant_values=255)
+    if step.name == "occlude":
+        occluded = image.copy()
+        y, x = (round(0.5 * side * (1.0 - step.values[0] ** 0.5)) for side in image.shape[:2])
+        occluded[y : image.shape[0] - y, x : image.shape[1] - x] = 0
+        return occluded
     picture = Image.fromarray(image)
     if step.name == "rotate":
         return np.asarray(picture.rotate(step.values[0], Image.Resampling.BICUBIC))

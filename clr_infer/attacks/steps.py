@@ -22,7 +22,9 @@ class Step:
             3 or 5), ``median`` (kernel 3 or 5), ``noise`` (sigma in [0, 1] units), ``tone``
             (brightness offset in [0, 1] units, contrast factor), ``jpeg`` (quality factor); and,
             for measuring limits only, ``rotate`` (degrees, counter-clockwise, corners black),
-            ``border`` (white, its width as a share of the shorter side), ``mirror`` (no parameter).
+            ``border`` (white, its width as a share of the shorter side), ``mirror`` (no parameter),
+            ``occlude`` (a black rectangle in the middle, its share of the area), ``webp`` and
+            ``avif`` (quality).
         values: the parameters, in that order.
         subsampling: chroma subsampling, for ``jpeg``.
     """
@@ -35,13 +37,16 @@ class Step:
 Chain = tuple[Step, ...]
 
 _ARITY = {"crop": 4, "resize": 1, "gaussian": 1, "median": 1, "noise": 1, "tone": 2, "jpeg": 1}
-_ARITY |= {"rotate": 1, "border": 1, "mirror": 0}
+_ARITY |= {"rotate": 1, "border": 1, "mirror": 0, "occlude": 1, "webp": 1, "avif": 1}
 _LIMITS = {
     "rotate": (-180.0, 180.0),
     "border": (0.0, 1.0),
     "resize": (0.05, 8.0),
     "noise": (0.0, 1.0),
+    "occlude": (0.0, 1.0),
     "jpeg": (1.0, 100.0),
+    "webp": (1.0, 100.0),
+    "avif": (0.0, 100.0),
 }
 
 

@@ -61,7 +61,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--steps",
         required=True,
         help='words such as "crop=0.1,0.2,0.9,0.95 resize=0.5 gaussian=5 median=3 noise=0.02 '
-        'tone=0.05,1.1 rotate=2 mirror border=0.05 jpeg=80 jpeg=90@4:4:4", done in this order',
+        "tone=0.05,1.1 rotate=2 mirror border=0.05 occlude=0.1 webp=80 avif=60 jpeg=80 "
+        'jpeg=90@4:4:4", done in this order',
     )
     attack.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     _add_output(attack, required=True)
@@ -103,7 +104,7 @@ def _add_turned(parser: argparse.ArgumentParser) -> None:
         "--turned",
         action="store_true",
         help="also look for pictures that were mirrored, laid on a side or set crooked by up to "
-        "five degrees: a second or two an image",
+        "five degrees (one or two are seen without it): a second or two an image",
     )
 
 
@@ -272,7 +273,7 @@ def _write_extras(path: Path, result: Any, force: bool) -> dict[str, str]:
 def _verdict(located: Any, turned: bool) -> str:
     if not located.protected:
         said = f"not protected (confidence of protection {located.confidence:.3f})"
-        return said if turned else f"{said}; --turned also looks for turned and crooked pictures"
+        return said if turned else f"{said}; --turned also looks for mirrored and turned pictures"
     box = ", ".join(f"{v:.4f}" for v in located.crop_box)
     width, height = located.canvas_px
     x0, y0, x1, y1 = located.picture_px

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import ClrError, ImageError, UsageError
-from ..image_io import SUFFIXES, LoadedImage, read_image
+from ..image_io import READ_SUFFIXES, LoadedImage, read_image
 from ..settings import Settings
 
 __all__ = ["STANDARD_STREAM", "expand_inputs", "for_each", "load_input", "output_path", "shown"]
@@ -38,7 +38,7 @@ def expand_inputs(words: Iterable[str], recursive: bool) -> list[str]:
             path = Path(match)
             if match != STANDARD_STREAM and path.is_dir():
                 inside = sorted(path.rglob("*") if recursive else path.iterdir())
-                images = (p for p in inside if p.suffix.lower() in SUFFIXES and not p.is_dir())
+                images = (p for p in inside if p.suffix.lower() in READ_SUFFIXES and not p.is_dir())
                 found.update(dict.fromkeys(map(str, images)))
             else:
                 found[match] = None

@@ -118,6 +118,12 @@ def _limit_conditions() -> Iterable[Condition]:
         ("JPEG 20", "jpeg=20"),
         ("resize x0.5, JPEG 60", "resize=0.5 jpeg=60"),
         ("resize x0.35, JPEG 80", "resize=0.35 jpeg=80"),
+        ("WebP 80", "webp=80"),
+        ("WebP 50", "webp=50"),
+        ("AVIF 60", "avif=60"),
+        ("AVIF 40", "avif=40"),
+        ("a tenth occluded", "occlude=0.1"),
+        ("a third occluded", "occlude=0.33"),
         ("Gaussian blur 5, three times", "gaussian=5 gaussian=5 gaussian=5"),
         ("median 5, JPEG 80", "median=5 jpeg=80"),
         ("noise, sigma 0.08", "noise=0.08"),
@@ -126,7 +132,9 @@ def _limit_conditions() -> Iterable[Condition]:
         ("rotated by 1 degree", "rotate=1"),
         ("rotated by 2 degrees", "rotate=2"),
         ("rotated by 5 degrees", "rotate=5"),
+        ("rotated by 1 degree, JPEG 80", "rotate=1 jpeg=80"),
         ("mirrored", "mirror"),
+        ("mirrored, JPEG 80", "mirror jpeg=80"),
         ("white border of 2 %", "border=0.02"),
         ("white border of 10 %", "border=0.1"),
         ("screenshot: border, x0.75, JPEG 80", "border=0.05 resize=0.75 jpeg=80"),
@@ -135,13 +143,12 @@ def _limit_conditions() -> Iterable[Condition]:
         name = words.replace(" | ", " crop ")
         yield Condition(name, title, parse_chain(after), parse_chain(before))
     for title, words in (
-        ("rotated by 0.5 degrees", "rotate=0.5"),
-        ("rotated by 1 degree", "rotate=1"),
         ("rotated by 2 degrees", "rotate=2"),
         ("rotated by 5 degrees", "rotate=5"),
         ("rotated by 2 degrees, JPEG 80", "rotate=2 jpeg=80"),
         ("mirrored", "mirror"),
         ("mirrored, JPEG 80", "mirror jpeg=80"),
+        ("mirrored, rotated by 2 degrees", "mirror rotate=2"),
     ):
         chain = parse_chain(words)
         yield Condition(f"{words} --turned", f"{title}, sought", chain, turned=True)

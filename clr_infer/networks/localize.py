@@ -3,7 +3,8 @@
 Nothing in it is learned, and it looks at the image as received: the align network, which serves
 the recover network, was seen to help the template little and to dream of it where there is none.
 The image is reduced to :mod:`.profiles`, one for each code of its columns and rows; :mod:`.search`
-finds the best spans of the frame, which are refined here to a small fraction of a pixel.
+finds the best spans of the frame, which are refined here to a small fraction of a pixel;
+:mod:`.skew` tells how crooked the image lies.
 """
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from .profiles import Profiles
 from .search import SpanSearch
+from .skew import BANDS, SkewSearch
 from .template import CODE_CHROMA_BAND, CODE_LUMA_BAND, codes, fine_codes
 
 __all__ = ["LocalizeNetwork"]
@@ -28,7 +30,7 @@ class LocalizeNetwork(nn.Module):
     """Find where a received image lay in its original frame.
 
     Args:
-        size: side of the network's frame in pixels, a multiple of 4.
+        size: side of the network's frame in pixels, a multiple of 16.
         seed: chooses the synchronisation codes; that of the protect network.
     """
 
@@ -40,8 +42,9 @@ class LocalizeNetwork(nn.Module):
     def __init__(self, size: int = 512, seed: int = 0) -> None:
         super().__init__()
         self.size, self.seed = size, seed
-        self.profiles = Profiles()
+        self.profiles = Profiles(BANDS)
         self.search = SpanSearch(torch.stack(codes(size, seed))[_ORDER, :].view(2, 2, size))
+        self.skew = SkewSearch(size)
         bands = torch.tensor([CODE_CHROMA_BAND, CODE_LUMA_BAND])
         constants = {
             "fine_code": fine_codes(size, _FINE, seed)[_ORDER, :].view(2, 2, size * _FINE),
@@ -52,16 +55,20 @@ class LocalizeNetwork(nn.Module):
             self.register_buffer(name, value, persistent=False)
         self.register_buffer("calibration", torch.tensor([1.0, -11.0]))
 
-    def _odds(self, profiles: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
-        """Log-odds up to a factor, Bx2xN, of spans Bx2xNx2 (start, end, in frame pixels)."""
+    def _along(self, spans: torch.Tensor) -> torch.Tensor:
+        """The codes along spans Bx2xNx2 (start, end, in frame pixels), Bx2x2xNxS."""
         batch, axes, count = spans.shape[:3]
         start, stop = spans[..., :1], spans[..., 1:]
-        centre = torch.arange(self.size, device=profiles.device, dtype=torch.float32) + 0.5
+        centre = torch.arange(self.size, device=spans.device, dtype=torch.float32) + 0.5
         position = (start + centre / self.size * (stop - start)) * _FINE - 0.5
         index = position.clamp(0.0, self.size * _FINE - 1.0).round().long()
         index = index.flatten(2)[:, :, None].expand(-1, -1, 2, -1)  # the same for both codes
         code = self.fine_code[None].expand(batch, -1, -1, -1).gather(3, index)
-        code = code.view(batch, axes, 2, count, self.size)
+        return code.view(batch, axes, 2, count, self.size)
+
+    def _odds(self, profiles: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
+        """Log-odds up to a factor, Bx2xN, of spans Bx2xNx2."""
+        code = self._along(spans)
         power = profiles.square().sum(-1)[..., None] * code.square().sum(-1)
         found = (code @ profiles[..., None])[..., 0].clamp(min=0.0)
         return (found.square() / power.clamp(min=1e-12) * self.bandwidth).sum(2)
@@ -74,16 +81,24 @@ class LocalizeNetwork(nn.Module):
             spans = around.gather(2, best)[:, :, 0]
         return spans
 
-    def forward(self, received: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(
+        self, received: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Find the crop box of images Bx3xSxS in [0, 1].
 
         Returns:
             Crop box Bx4, (x0, y0, x1, y1) in fractions of the original frame; confidence B in
             [0, 1] that the image is protected and the box right; raw score B, the log-odds of
-            the box up to a constant.
+            the box up to a constant; skew Bx2, how much farther on the columns are met in the last
+            row than in the first, and the rows in the last column than in the first, in sides of
+            the received image.
         """
-        profiles = self.profiles(received)
+        bands = self.profiles(received)
+        profiles = bands.mean(3)
         spans, score = self.search(profiles)
-        box = self._refine(profiles, spans) / self.size
+        spans = self._refine(profiles, spans)
+        code = self._along(self.skew.spans(spans))
+        skew = self.skew(bands, code, self.bandwidth)
         confidence = torch.sigmoid(self.calibration[0] * score + self.calibration[1])
-        return box.transpose(1, 2).reshape(-1, 4), confidence, score
+        box = (spans / self.size).transpose(1, 2).reshape(-1, 4)
+        return box, confidence, score, skew

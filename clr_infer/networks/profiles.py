@@ -26,35 +26,43 @@ _CHROMA_QUIET, _LUMA_QUIET = 1.0, 2.0
 
 
 class _RobustLines(nn.Module):
-    """Planes BxCxSxS to the mean line BxCxS of their high-passed, limited values."""
+    """Planes BxCxSxS to the mean lines BxCxKxS of their high-passed, limited values in K bands."""
 
     kernel: torch.Tensor
 
-    def __init__(self, sigma: float, quiet: float) -> None:
+    def __init__(self, sigma: float, quiet: float, bands: int) -> None:
         super().__init__()
-        self.quiet = quiet
+        self.quiet, self.bands = quiet, bands
         self.register_buffer("kernel", GaussianBlur(sigma).kernel.view(1, 1, -1), persistent=False)
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         shape, radius = planes.shape, self.kernel.shape[-1] // 2
         padded = F.pad(planes.reshape(-1, 1, shape[-1]), (radius, radius), mode="reflect")
         high = planes - F.conv1d(padded, self.kernel).reshape(shape)
-        return (high / (high * high + self.quiet**2)).mean(2)
+        limited = high / (high * high + self.quiet**2)
+        return limited.unflatten(2, (self.bands, -1)).mean(3)
 
 
 class Profiles(nn.Module):
-    """Reduce an image to the signals of its columns and rows."""
+    """Reduce an image to the signals of its columns and rows.
+
+    Args:
+        bands: of lines that speak for themselves, a divisor of the image's side.
+    """
 
     planes: torch.Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, bands: int) -> None:
         super().__init__()
         self.register_buffer("planes", torch.tensor(_PLANES) * 255.0, persistent=False)
-        self.chroma = _RobustLines(_CHROMA_SIGMA, _CHROMA_QUIET)
-        self.luma = _RobustLines(_LUMA_SIGMA, _LUMA_QUIET)
+        self.chroma = _RobustLines(_CHROMA_SIGMA, _CHROMA_QUIET, bands)
+        self.luma = _RobustLines(_LUMA_SIGMA, _LUMA_QUIET, bands)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Image Bx3xSxS in [0, 1] to profiles Bx2x2xS: (columns, rows) by (chroma, luma)."""
+        """Image Bx3xSxS in [0, 1] to Bx2x2xKxS: (columns, rows) by (chroma, luma) by bands.
+
+        The mean over the bands is the profile of the image.
+        """
         planes = self.planes @ image.flatten(2)
         cb, cr, luma = planes.view(image.shape).unbind(1)
         chroma = self.chroma(torch.stack([cb, cr.transpose(1, 2)], dim=1))

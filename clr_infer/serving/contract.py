@@ -60,7 +60,9 @@ class ImageModelSpec:
     parameters: dict[str, str]
 
     inputs: tuple[Port, ...] = (
-        Port("image", "UINT8", (-1,), "a JPEG, PNG, WebP, TIFF, BMP, GIF or PPM file's bytes"),
+        Port(
+            "image", "UINT8", (-1,), "a JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or PPM file's bytes"
+        ),
         Port("pixels", "UINT8", (-1, -1, 3), "or the RGB pixels themselves, HxWx3"),
     )
 
@@ -79,7 +81,7 @@ _UNCERTAINTY = Port(
 )
 
 _READING = {"frame": "which picture of an animation, from 0 (default: animations are refused)"}
-_TURNED = {"turned": "true takes the time to look for mirrored, turned and crooked pictures"}
+_TURNED = {"turned": "true takes the time to look for mirrored, turned and very crooked pictures"}
 _WRITING = {
     "format": "of output image: png (default), jpeg, webp, tiff or bmp",
     "quality": "1 to 100, of jpeg and webp",

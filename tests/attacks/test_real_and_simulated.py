@@ -51,6 +51,26 @@ def test_simulation_equals_reality(coffee, text, mean_max, largest):
     assert difference.max() <= largest
 
 
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+def test_real_codecs_lose_the_more_the_lower_the_quality(coffee, kind):
+    pixels = coffee[:200, :301]
+    errors = []
+    for quality in (90, 60, 20):
+        coded = real.apply(pixels, parse_chain(f"{kind}={quality}"), np.random.default_rng(0))
+        assert coded.shape == pixels.shape and coded.dtype == np.uint8
+        errors.append(np.abs(coded.astype(int) - pixels).mean())
+    assert 0 < errors[0] < errors[1] < errors[2] < 12
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.33, 1.0])
+def test_an_occlusion_covers_its_share(coffee, share):
+    pixels = np.maximum(coffee[:200, :300], 1)
+    occluded = real.apply(pixels, parse_chain(f"occlude={share}"), np.random.default_rng(0))
+    black = (occluded == 0).all(2)
+    assert abs(black.mean() - share) < 0.01
+    assert np.array_equal(occluded[~black], pixels[~black])
+
+
 def test_noise_has_the_strength_it_says(coffee):
     for image in _both(np.full((200, 200, 3), 128, np.uint8), "noise=0.04"):
         assert abs(image.std() / 255 - 0.04) < 0.002

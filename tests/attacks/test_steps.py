@@ -11,7 +11,8 @@ def test_a_chain_reads_and_writes_the_same_words():
     assert describe(chain) == text
     assert describe(parse_chain("jpeg=80@4:4:4")) == "jpeg=80@4:4:4"
     assert parse_chain("") == ()
-    assert describe(parse_chain("rotate=-2 border=0.1 mirror")) == "rotate=-2 border=0.1 mirror"
+    for limits in ("rotate=-2 border=0.1 mirror", "occlude=0.3 webp=80 avif=0"):
+        assert describe(parse_chain(limits)) == limits
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,9 @@ def test_a_chain_reads_and_writes_the_same_words():
         "noise=nan",
         "mirror=1",
         "rotate=200",
+        "occlude=2",
+        "webp=0",
+        "avif=101",
     ],
 )
 def test_bad_words_are_named(text):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from clr_infer.attacks.real import apply
 from clr_infer.attacks.steps import parse_chain
@@ -12,6 +13,7 @@ from clr_infer.networks.profiles import Profiles
 from clr_infer.networks.search import SpanSearch, _windows
 from clr_infer.networks.template import codes, template
 from clr_infer.preprocess import to_frame
+from clr_infer.turns import crookedness
 
 SIZE = 256
 
@@ -79,17 +81,37 @@ def test_a_loud_place_does_not_drown_the_template():
     loud = quiet.clone()
     noise = torch.rand(3, 64, SIZE, generator=torch.Generator().manual_seed(0))
     loud[..., :64, :] = noise  # a quarter of the lines is noise of full contrast
-    profiles = Profiles()
+    profiles = Profiles(1)
     for code in range(2):
-        pair = torch.stack([profiles(x)[0, 0, code] for x in (quiet, loud)])
+        pair = torch.stack([profiles(x)[0, 0, code, 0] for x in (quiet, loud)])
         assert float(torch.corrcoef(pair)[0, 1]) > 0.95
 
 
 @torch.no_grad()
 def test_an_image_without_content_is_no_evidence():
     for value in (0.0, 0.4, 1.0):
-        _, _, score = LocalizeNetwork(SIZE)(torch.full((1, 3, SIZE, SIZE), value))
+        _, _, score, _ = LocalizeNetwork(SIZE)(torch.full((1, 3, SIZE, SIZE), value))
         assert float(score) < 5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("degrees", [-2.3, -0.7, 0.0, 0.1, 1.6, 2.2])
+@pytest.mark.parametrize("sides", [(512, 512), (600, 400), (320, 500)])
+def test_a_rotated_template_says_by_how_much(degrees, sides):
+    """In light noise, rotated about the centre: the angle to a few hundredths of a degree."""
+    columns, rows = template(512)
+    noise = 0.004 * torch.randn(3, 512, 512, generator=torch.Generator().manual_seed(1))
+    frame = (255 * (0.5 + columns + rows + noise)[0]).round().byte().permute(1, 2, 0).numpy()
+    picture = Image.fromarray(frame).resize(sides, Image.Resampling.BICUBIC)
+    straight = picture.rotate(degrees, Image.Resampling.BICUBIC)
+    width, height = sides
+    margin = round(0.06 * max(sides))  # more than the corners that a rotation leaves black
+    part = straight.crop((margin, margin, width - margin, height - margin))
+    received = torch.from_numpy(to_frame(np.asarray(part), 512)[None])
+    box, _, _, skew = LocalizeNetwork(512)(received)
+    assert abs(crookedness(skew[0].tolist(), *part.size) + degrees) < 0.06
+    expected = Box(margin / width, margin / height, 1 - margin / width, 1 - margin / height)
+    assert box_iou(Box(*box[0].tolist()), expected) > (0.99 if abs(degrees) < 0.2 else 0.9)
 
 
 CASES = [
