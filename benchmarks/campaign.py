@@ -4,8 +4,9 @@
     python benchmarks/report.py --pictures
 
 Runs ``clr-infer evaluate`` for each part and puts its result into ``benchmarks/results``, then lays
-out the gallery of failures. Kodak is for reporting: nothing may be chosen on it. The threshold of
-detection is fixed on the other folder, photographs that nobody trained on.
+out the gallery of failures and that of fragments that were set upright. Kodak is for reporting:
+nothing may be chosen on it. The threshold of detection is fixed on the other folder, photographs
+that nobody trained on.
 """
 
 import argparse
@@ -20,9 +21,12 @@ from PIL import Image
 
 from clr_infer.cli import main as clr_infer
 from clr_infer.cli.inputs import expand_inputs, load_input
+from clr_infer.demo import run_demo
 from clr_infer.evaluate.gallery import draw_gallery
+from clr_infer.samples import SAMPLE
 from clr_infer.session import load
 from clr_infer.settings import Settings
+from clr_infer.sheet import contact_sheet
 
 ROOT = Path(__file__).parent.parent
 PARTS = {
@@ -34,8 +38,13 @@ PARTS = {
     "fg-jpeg": "fg_jpeg_kodak.json",
 }
 """Sets of ``clr-infer evaluate`` and their results."""
-GALLERY = "failures"
+FAILURES, TURNED = GALLERIES = ("failures", "turned")
 _WITHOUT_WORKERS = {"fg-jpeg"}
+_SET_UPRIGHT = (
+    (ROOT / "tests" / "images" / "coffee.jpg", "crop=0.1,0.12,0.86,0.9 rotate=1.5 jpeg=80", False),
+    (SAMPLE, "crop=0.1,0.15,0.85,0.9 mirror rotate=3 jpeg=80", True),
+)
+"""Photographs that are not from Kodak, what was done to them, and whether they are looked for."""
 
 
 def evaluate(part: str, photos: Path, options: list[str], output: Path) -> None:
@@ -49,13 +58,34 @@ def evaluate(part: str, photos: Path, options: list[str], output: Path) -> None:
         shutil.move(f"{folder}/report/report.json", output)
 
 
-def gallery(kodak: Path, report: Path, weights: Path | None, limit: int | None, file: Path) -> None:
+def draw_failures(
+    kodak: Path, report: Path, weights: Path | None, limit: int | None, file: Path
+) -> None:
     """Lay out the worst cases of a report."""
     words = expand_inputs([str(kodak)], recursive=False)[:limit]
     images = [(Path(word).name, load_input(word, Settings(), None).pixels) for word in words]
     sheet: np.ndarray = draw_gallery(
         load("onnxruntime", weights=weights), images, json.loads(report.read_text("utf-8"))
     )
+    _save(sheet, file)
+
+
+def draw_turned(weights: Path | None, file: Path) -> None:
+    """Lay out fragments that did not lie upright."""
+    session, rows = load("onnxruntime", weights=weights), []
+    for photo, steps, turned in _SET_UPRIGHT:
+        demo = run_demo(session, load_input(str(photo), Settings(), None).pixels, steps, turned)
+        captions = {
+            "received": f"received: {steps}",
+            "located": "set upright and located (red), truth (green)",
+            "recovered": "recovered from the fragment alone",
+            "original": "original",
+        }
+        rows.append([(caption, demo.images[name]) for name, caption in captions.items()])
+    _save(contact_sheet(rows), file)
+
+
+def _save(sheet: np.ndarray, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet).save(file, quality=85)
 
@@ -65,26 +95,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kodak", type=Path, required=True, metavar="DIR")
     parser.add_argument("--val", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--only", nargs="+", choices=(*PARTS, GALLERY), help="default: all")
+    parser.add_argument("--only", nargs="+", choices=(*PARTS, *GALLERIES), help="default: all")
     parser.add_argument("--workers", type=int, default=1, metavar="N")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each worker")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
     parser.add_argument("--limit", type=int, metavar="N", help="rehearse on the first N images")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="for the gallery")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="for the galleries")
     args = parser.parse_args()
     shared: list[str] = []
     for name in ("weights", "limit"):
         if getattr(args, name) is not None:
             shared += [f"--{name}", str(getattr(args, name))]
-    for part in args.only or [*PARTS, GALLERY]:
+    for part in args.only or [*PARTS, *GALLERIES]:
         began = time.monotonic()
-        if part == GALLERY:
+        if part == TURNED:
+            draw_turned(args.weights, args.docs / f"{TURNED}.jpg")
+        elif part == FAILURES:
             report = args.results / PARTS["full"]
             if not report.exists():
                 raise SystemExit(f"there is no {report}: measure the part full first")
-            file = args.docs / f"{GALLERY}.jpg"
-            gallery(args.kodak, report, args.weights, args.limit, file)
+            file = args.docs / f"{FAILURES}.jpg"
+            draw_failures(args.kodak, report, args.weights, args.limit, file)
         else:
             several = ["--workers", str(args.workers), "--threads", str(args.threads)]
             options = shared + ([] if part in _WITHOUT_WORKERS else several)

@@ -88,8 +88,8 @@ class Session:
 
         Args:
             image: as received.
-            turned: take the time, up to sixty times as long, to look for fragments that were
-                mirrored, laid on a side, or set crooked by up to five degrees. Without it a
+            turned: take the time, up to a hundred times as long, to look for fragments that were
+                mirrored, laid on a side, or set crooked by up to ten degrees. Without it a
                 fragment is set straight that says how crooked it lies, which most do up to two
                 degrees; what is found, but not surely, is looked for on its sides and mirrored.
 

@@ -131,7 +131,7 @@ def test_the_campaign_measures_what_the_pages_are_drawn_from():
     assert set(campaign.PARTS) == set(SETS) - {"quick"}
     drawn = {report.KODAK, report.LIMITS, report.STRENGTH, report.ABLATIONS, report.DETECTION}
     assert set(campaign.PARTS.values()) == drawn | {"fg_jpeg_kodak.json"}
-    assert f"{campaign.GALLERY}.jpg" == report.FAILURES
+    assert f"{campaign.FAILURES}.jpg" == report.FAILURES
     others = {report.OUTPAINTING, report.WATERMARKS}
     assert drawn | others == set(WHEN_MEASURED) | {"kodak.json"}
 

@@ -104,7 +104,7 @@ def _add_turned(parser: argparse.ArgumentParser) -> None:
         "--turned",
         action="store_true",
         help="also look for pictures that were mirrored, laid on a side or set crooked by up to "
-        "five degrees (one or two are seen without it): a second or two an image",
+        "ten degrees (one or two are seen without it): a second or two an image",
     )
 
 

@@ -145,7 +145,9 @@ def _limit_conditions() -> Iterable[Condition]:
     for title, words in (
         ("rotated by 2 degrees", "rotate=2"),
         ("rotated by 5 degrees", "rotate=5"),
+        ("rotated by 10 degrees", "rotate=10"),
         ("rotated by 2 degrees, JPEG 80", "rotate=2 jpeg=80"),
+        ("rotated by 5 degrees, JPEG 80", "rotate=5 jpeg=80"),
         ("mirrored", "mirror"),
         ("mirrored, JPEG 80", "mirror jpeg=80"),
         ("mirrored, rotated by 2 degrees", "mirror rotate=2"),
