@@ -205,12 +205,16 @@ def test_a_sure_fragment_is_not_looked_for_elsewhere():
         assert find_turn(first, never, threshold=0.5, thorough=False) == (UPRIGHT, 0)
 
 
-def test_where_half_the_template_may_be_it_is_mirrored():
-    def look_at(turn: Turn) -> Look:
-        return _look(90.0 if turn == Turn(True, 0.0) else 4.0)
+@pytest.mark.parametrize("half", [9.0, 20.0, 48.0])
+@pytest.mark.parametrize("degrees", [0.0, 180.0])
+def test_where_half_the_template_may_be_it_is_mirrored(half, degrees):
+    right = Turn(True, degrees)
 
-    found = find_turn(_look(9.0), look_at, threshold=0.5, thorough=False)
-    assert found == (Turn(True, 0.0), 1)
+    def look_at(turn: Turn) -> Look:
+        return _look(90.0 if turn == right else 4.0)
+
+    found = find_turn(_look(half), look_at, threshold=0.5, thorough=False)
+    assert found.turn == right and found.tried <= 2
 
 
 def test_a_view_that_is_no_surer_is_not_kept():
