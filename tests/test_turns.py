@@ -190,7 +190,7 @@ def test_half_a_template_leads_to_the_whole(degrees):
         for view, score in ((right, 90.0), (half, 20.0)):
             off = view.degrees - turn.degrees
             if turn.mirrored == view.mirrored and abs(off) < 0.45:
-                return _look(score - abs(off), off)
+                return _look(score * (1.0 - 0.5 * abs(off)), off)
         return _look(6.0 if turn == Turn(False, 90.0) else 4.0)
 
     found = find_turn(look_at(UPRIGHT), look_at, threshold=0.5, thorough=True)
