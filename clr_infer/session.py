@@ -91,7 +91,8 @@ class Session:
             turned: take the time, up to a hundred times as long, to look for fragments that were
                 mirrored, laid on a side, or set crooked by up to ten degrees. Without it a
                 fragment is set straight that says how crooked it lies, which most do up to two
-                degrees; what is found, but not surely, is looked for on its sides and mirrored.
+                degrees; where half the template may be found it is looked for mirrored, and
+                where little of it is found, on its sides.
 
         Raises:
             ImageError: the image cannot be used.

@@ -52,10 +52,10 @@ them, the uncertainty says how far off each may be, and they are no evidence of 
 
 ## Known limits
 - Kept sides under 0.5 fold incompletely. Pictures that lie crooked by a degree or two are set
-  straight; mirrored and turned ones, and crooked ones by up to ten degrees, have to be looked for;
-  other angles, perspective and generative edits are not handled. A plain border is cut off where a
-  fragment is not found with it or the recovered original does not show it, anything else around a
-  fragment never.
+  straight and most mirrored ones are found; turned ones, and crooked ones by up to ten degrees,
+  have to be looked for; other angles, perspective and generative edits are not handled. A plain
+  border is cut off where a fragment is not found with it or the recovered original does not show
+  it, anything else around a fragment never.
 - The synchronisation template is fixed: whoever knows it can remove or forge it.
 - Images smaller than the frame carry the signal at a finer scale, where JPEG does more harm.
 - Gray images come out in colour: part of the template lies on chroma.
