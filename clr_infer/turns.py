@@ -50,7 +50,8 @@ crooked by up to half of that at scores of :data:`_CLEAR`, by more where they ar
 
 _CLEAR = 80.0
 _PAYS = 1.02
-"""By so much the score has to rise for a picture to be resampled: what is told wrongly costs it."""
+"""By so much the score has to rise for a picture to be resampled that is not yet: what is told
+wrongly costs it."""
 
 _SIDES = (
     *(Turn(True, 0.0), Turn(False, 90.0), Turn(False, 270.0), Turn(False, 180.0)),
@@ -167,7 +168,7 @@ class _Views:
                 break
             further = _rotated(turn, look.degrees)
             seen = self._look(further)
-            if seen.score <= _PAYS * look.score:
+            if seen.score <= (1.0 if turn.degrees % 90.0 else _PAYS) * look.score:
                 break
             turn, look = further, seen
         return turn, look

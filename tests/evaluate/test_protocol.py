@@ -84,7 +84,7 @@ def test_kept_sides_rotate_through_the_main_range():
 def test_published_conditions():
     assert list(CONDITIONS)[0] == "clean" and CONDITIONS["clean"].after == ()
     assert {name for name, one in CONDITIONS.items() if one.swept} == {"clean", "jpeg80", "jpeg60"}
-    assert len({one.label for one in CONDITIONS.values()}) == len(CONDITIONS) == 53
+    assert len({one.label for one in CONDITIONS.values()}) == len(CONDITIONS) == 62
     for one in CONDITIONS.values():
         assert parse_chain(describe(one.after)) == one.after
     web = CONDITIONS["jpeg90-crop-jpeg80"].chain(draw_crop(0, 0, 0.5, *SIZE).box)
@@ -105,7 +105,7 @@ def test_conditions_with_kept_sides_of_their_own_are_measured_at_these():
     own = {condition.name: crop.kept for condition, crop in plan if condition.kept}
     assert own == {"jpeg50-half": 0.5, "clean-half": 0.5, "clean-third": 0.35}
     assert {crop.kept for condition, crop in plan if not condition.kept} == {KEPT[5]}
-    assert len(plan) == len(LIMITS.conditions) == 27
+    assert len(plan) == len(LIMITS.conditions) == 36
 
 
 def test_noise_differs_between_cases_but_not_between_runs():
