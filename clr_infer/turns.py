@@ -190,6 +190,13 @@ class _Views:
             self.turn, self.look = best, look
         return look.score, best
 
+    def reflect(self) -> None:
+        """Look at the reflections of the best view, which may be mirrored, as long as they are."""
+        turn = None
+        while self.look.score < SURE and turn != self.turn:
+            turn = self.turn
+            self.look_among(_reflections(turn))
+
 
 def _rotated(turn: Turn, degrees: float) -> Turn:
     return turn._replace(degrees=turn.degrees + degrees)
@@ -218,7 +225,7 @@ def find_turn(
     views = _Views(first, look_at)
     sought = thorough or views.look.confidence >= threshold
     if views.look.score < SURE and (sought or views.look.score >= _HALF):
-        views.look_among(_reflections(views.turn))
+        views.reflect()
     if views.look.score < _LIKELY and sought:
         best = side = views.look_among(_SIDES)
         # On a wrong side half the template may fit a crooked picture: upright goes first.

@@ -217,6 +217,22 @@ def test_where_half_the_template_may_be_it_is_mirrored(half, degrees):
     assert found.turn == right and found.tried <= 2
 
 
+def test_a_reflection_that_is_half_right_is_reflected_again():
+    right, half = Turn(False, -5.0), Turn(True, 5.0)
+
+    def look_at(turn: Turn) -> Look:
+        for view, score in ((right, 100.0), (half, 36.0)):
+            off = view.degrees - turn.degrees
+            if turn.mirrored == view.mirrored and 0.0 < abs(off) < 6.0 and view is half:
+                return _look(score - 6.0 * abs(off), off)
+            if turn.mirrored == view.mirrored and abs(off) < 0.1:
+                return _look(score)
+        return _look(4.0)
+
+    found = find_turn(_look(9.0), look_at, threshold=0.5, thorough=True)
+    assert not found.turn.mirrored and abs(found.turn.degrees + 5.0) < 0.1
+
+
 def test_a_view_that_is_no_surer_is_not_kept():
     for score in (0.0, 20.0, 60.0):
         found = find_turn(
