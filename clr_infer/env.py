@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .processor import processor_name
 from .runtimes import RUNTIMES, why_not
 from .weights import Weights
 
@@ -48,15 +49,6 @@ def _gpus() -> list[str]:
     return done.stdout.strip().splitlines()
 
 
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            names = [line.split(":", 1)[1] for line in stream if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0].strip() if names else platform.processor() or platform.machine()
-
-
 def command_line(program: str | None = None) -> str:
     """The command that is running, for result files: absolute paths by their last name only.
 
@@ -83,7 +75,7 @@ def describe_environment() -> dict[str, Any]:
         "clr_infer": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _processor(),
+        "cpu": processor_name(),
         "cpu_cores": len(os.sched_getaffinity(0)),
         "gpus": _gpus(),
         "libjpeg_turbo": features.version_feature("libjpeg_turbo"),

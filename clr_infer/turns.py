@@ -153,13 +153,18 @@ class _Views:
     """Views of one picture, the best of them, and their number."""
 
     def __init__(self, first: Look, look_at: Callable[[Turn], Look]) -> None:
-        self._look_at = look_at
-        self.tried = 0
+        self._look_at, self._seen = look_at, {UPRIGHT: first}
         self.turn, self.look = self._climb(UPRIGHT, first)
 
+    @property
+    def tried(self) -> int:
+        """How many views were looked at beside the upright one, each of them once."""
+        return len(self._seen) - 1
+
     def _look(self, turn: Turn) -> Look:
-        self.tried += 1
-        return self._look_at(turn)
+        if turn not in self._seen:
+            self._seen[turn] = self._look_at(turn)
+        return self._seen[turn]
 
     def _climb(self, turn: Turn, look: Look) -> tuple[Turn, Look]:
         """Rotate a view as it says that it should be, for as long as that makes it surer."""

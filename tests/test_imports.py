@@ -25,6 +25,7 @@ ALLOWED = {
         "pixels",
         "device_pixels",
         "engine_files",
+        "processor",
     },
     "export": {"export", "specs", "errors", "weights", "engine_files"},
     "client": {

@@ -181,6 +181,19 @@ def test_views_are_followed_to_where_they_say_they_lie_straight(best, mirrored, 
         assert found.turn == UPRIGHT and found.tried < 3
 
 
+@pytest.mark.parametrize("score", [20.0, 40.0])
+@pytest.mark.parametrize("thorough", [True, False])
+def test_no_view_is_looked_at_twice(score, thorough):
+    seen = [UPRIGHT]
+
+    def look_at(turn: Turn) -> Look:
+        seen.append(turn)
+        return _look(score - 5.0, 0.5)
+
+    found = find_turn(_look(score), look_at, threshold=0.5, thorough=thorough)
+    assert len(seen) == len(set(seen)) == 1 + found.tried > 1
+
+
 @pytest.mark.parametrize("degrees", [-3.3, 2.6])
 def test_half_a_template_leads_to_the_whole(degrees):
     """The rows of a mirrored picture fit; with the columns turned the other way, all of it does."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..engine_files import plan_name
 from ..errors import ModelError, UsageError
+from ..processor import multiplies_int8
 from ..runtimes import RUNTIMES, why_not
-from ..runtimes.openvino_cpu import multiplies_int8
 from ..weights import MANIFEST, Weights
 from .facts import facts
 from .load import summary

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from ..engine_files import device_capability, plan_name
 from ..errors import EngineMismatch, ModelError, RuntimeUnavailable, UsageError
+from ..processor import multiplies_int8
 from ..specs import SPECS
 from ..weights import Weights
 from .base import Runtime, Tensors
-from .openvino_cpu import multiplies_int8
 
 __all__ = ["RUNTIMES", "Runtime", "Tensors", "open_runtime", "why_not"]
 

@@ -1,6 +1,5 @@
 """OpenVINO on the CPU: int8 and bfloat16 layers, where the processor has the instructions."""
 
-import functools
 import threading
 from typing import Any
 
@@ -8,13 +7,12 @@ import numpy as np
 
 from ..errors import ModelError, RuntimeUnavailable, WeightsError
 from ..pixels import HostPixels, Pixels
+from ..processor import multiplies_int8
 from ..specs import SPECS, check_inputs
 from ..weights import Weights
 from .base import Tensors
 
-__all__ = ["OpenVinoCpu", "multiplies_int8"]
-
-_VNNI = {"avx512_vnni", "avx_vnni"}
+__all__ = ["OpenVinoCpu"]
 
 
 class _Network:
@@ -29,9 +27,9 @@ class OpenVinoCpu:
     """Runs exported networks image by image; each is compiled when first used.
 
     Int8 graphs are taken where there are any and the processor multiplies int8, see
-    :func:`multiplies_int8`. Otherwise the precision is that of the graph: nothing that is float32
-    there is rounded. A processor without bfloat16 instructions computes bfloat16 layers in
-    float32.
+    :func:`..processor.multiplies_int8`. Otherwise the precision is that of the graph: nothing that
+    is float32 there is rounded. A processor without bfloat16 instructions computes bfloat16 layers
+    in float32.
 
     Args:
         weights: where the ONNX files are.
@@ -126,21 +124,6 @@ def _hold_rounding(model: Any) -> None:
         if source.get_node().get_type_name() not in ("PRelu", "Constant"):
             least = ops.constant(np.float32(np.finfo(np.float32).min))
             node.input(0).replace_source_output(ops.maximum(source, least).output(0))
-
-
-@functools.cache
-def multiplies_int8() -> bool:
-    """Does this processor multiply 8-bit integers without saturating in between?
-
-    x86 processors without VNNI add pairs of products in 16 bits, which overflow silently with
-    weights that use the whole range. Where nothing says so the answer is no.
-    """
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            found = next((line for line in stream if line.startswith("flags")), "")
-    except OSError:
-        return False
-    return not _VNNI.isdisjoint(found.split())
 
 
 def _first_line(error: Exception) -> str:

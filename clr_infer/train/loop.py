@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ..errors import WeightsError
 from ..networks import Networks
 from ..networks.protect import NOMINAL_PSNR_DB
+from ..processor import multiplies_bfloat16
 from .checkpoint import load_checkpoint, load_start, save_checkpoint
 from .data import Photos
 from .forward import Stage, forward_pass
@@ -114,7 +115,7 @@ class Trainer:
         self.plan, self.photos, self.folder, self.device = plan, photos, folder, device
         self.networks = Networks(plan.size, plan.width, plan.align_width, plan.seed).to(device)
         self.networks.to(memory_format=torch.channels_last)
-        self.networks.mixed_precision = True
+        self.networks.mixed_precision = device.type != "cpu" or multiplies_bfloat16()
         self.jpeg = Stage.jpeg
         self.average = copy.deepcopy(self.networks).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(

@@ -16,6 +16,7 @@ import clr_infer
 import clr_infer.runtimes.openvino_cpu as openvino_cpu
 from clr_infer.errors import InputError, RuntimeUnavailable, WeightsError
 from clr_infer.evaluate.metrics import psnr_outside
+from clr_infer.processor import multiplies_int8
 from clr_infer.runtimes import open_runtime
 from clr_infer.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from clr_infer.runtimes.openvino_cpu import OpenVinoCpu
@@ -62,7 +63,7 @@ def float32(monkeypatch):
 
 @pytest.fixture
 def int8():
-    if not openvino_cpu.multiplies_int8():
+    if not multiplies_int8():
         pytest.skip("this processor has no VNNI")
 
 
