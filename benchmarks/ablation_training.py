@@ -13,7 +13,6 @@ trained) and the real codec on photographs that nobody trained on. Kodak has no 
 
 import argparse
 import json
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from clr_infer.attacks import real
 from clr_infer.attacks.curriculum import draw_crop
 from clr_infer.attacks.simulate import JpegModel
 from clr_infer.attacks.steps import parse_chain
+from clr_infer.bench.facts import commit
 from clr_infer.evaluate.case import recover_with_true_box
 from clr_infer.evaluate.metrics import psnr_outside
 from clr_infer.geometry import Box, box_to_pixels, crop_mask
@@ -174,7 +174,6 @@ def measure(
                 "runs": own,
             }
         )
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     facts = {
         "images": f"{len(images)} held-out photographs, short side 512 pixels at most",
         "photographs": len(photos),
@@ -184,7 +183,7 @@ def measure(
     }
     return {
         "kind": "ablation_alignment",
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "setting": asdict(setting) | facts,
         "arms": arms,
     }

@@ -4,14 +4,13 @@
     python benchmarks/report.py --pictures
 
 Runs ``clr-infer evaluate`` for each part and puts its result into ``benchmarks/results``, then lays
-out the gallery of failures and that of fragments that were set upright. Kodak is for reporting:
-nothing may be chosen on it. The threshold of detection is fixed on the other folder, photographs
-that nobody trained on.
+out the galleries: failures, fragments that were set upright, and the README's first screen. Kodak
+is for reporting: nothing may be chosen on it. The threshold of detection is fixed on the other
+folder, photographs that nobody trained on.
 """
 
 import argparse
-import json
-import shutil
+import gzip
 import tempfile
 import time
 from pathlib import Path
@@ -21,8 +20,9 @@ from PIL import Image
 
 from clr_infer.cli import main as clr_infer
 from clr_infer.cli.inputs import expand_inputs, load_input
-from clr_infer.demo import run_demo
+from clr_infer.demo import run_demo, sheet
 from clr_infer.evaluate.gallery import draw_gallery
+from clr_infer.evaluate.report import REPORT_JSON, read_result
 from clr_infer.samples import SAMPLE
 from clr_infer.session import load
 from clr_infer.settings import Settings
@@ -30,32 +30,34 @@ from clr_infer.sheet import contact_sheet
 
 ROOT = Path(__file__).parent.parent
 PARTS = {
-    "full": "kodak.json",
-    "limits": "kodak_limits.json",
+    "full": "kodak.json.gz",
+    "limits": "kodak_limits.json.gz",
     "strength": "kodak_strength.json",
     "ablations": "kodak_ablations.json",
     "detection": "val_detection.json",
     "fg-jpeg": "fg_jpeg_kodak.json",
 }
-"""Sets of ``clr-infer evaluate`` and their results."""
-FAILURES, TURNED = GALLERIES = ("failures", "turned")
+"""Sets of ``clr-infer evaluate`` and their results; the two largest are packed."""
+FAILURES, TURNED, SHEET = GALLERIES = ("failures", "turned", "sheet")
 _WITHOUT_WORKERS = {"fg-jpeg"}
+_COFFEE = ROOT / "tests" / "images" / "coffee.jpg"
 _SET_UPRIGHT = (
-    (ROOT / "tests" / "images" / "coffee.jpg", "crop=0.1,0.12,0.86,0.9 rotate=1.5 jpeg=80", False),
+    (_COFFEE, "crop=0.1,0.12,0.86,0.9 rotate=1.5 jpeg=80", False),
     (SAMPLE, "crop=0.1,0.15,0.85,0.9 mirror rotate=3 jpeg=80", True),
 )
 """Photographs that are not from Kodak, what was done to them, and whether they are looked for."""
 
 
 def evaluate(part: str, photos: Path, options: list[str], output: Path) -> None:
-    """Measure one part and move its ``report.json``."""
+    """Measure one part and keep its ``report.json``."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["evaluate", str(photos), "-o", f"{folder}/report", "--set", part, *options]
         words += ["--runtime", "onnxruntime"]  # what the default install has
         if clr_infer(words):
             raise SystemExit(f"{part} could not be measured")
         output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(f"{folder}/report/report.json", output)
+        found = Path(folder, "report", REPORT_JSON).read_bytes()
+        output.write_bytes(gzip.compress(found, mtime=0) if output.suffix == ".gz" else found)
 
 
 def draw_failures(
@@ -64,10 +66,7 @@ def draw_failures(
     """Lay out the worst cases of a report."""
     words = expand_inputs([str(kodak)], recursive=False)[:limit]
     images = [(Path(word).name, load_input(word, Settings(), None).pixels) for word in words]
-    sheet: np.ndarray = draw_gallery(
-        load("onnxruntime", weights=weights), images, json.loads(report.read_text("utf-8"))
-    )
-    _save(sheet, file)
+    _save(draw_gallery(load("onnxruntime", weights=weights), images, read_result(report)), file)
 
 
 def draw_turned(weights: Path | None, file: Path) -> None:
@@ -85,9 +84,18 @@ def draw_turned(weights: Path | None, file: Path) -> None:
     _save(contact_sheet(rows), file)
 
 
-def _save(sheet: np.ndarray, file: Path) -> None:
+def draw_sheet(weights: Path | None, file: Path) -> None:
+    """Lay out the whole job on two photographs."""
+    session = load("onnxruntime", weights=weights)
+    jobs = [
+        run_demo(session, load_input(str(p), Settings(), None).pixels) for p in (_COFFEE, SAMPLE)
+    ]
+    _save(np.concatenate([sheet(job) for job in jobs]), file)
+
+
+def _save(picture: np.ndarray, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(file, quality=85)
+    Image.fromarray(picture).save(file, quality=85)
 
 
 def main() -> None:
@@ -111,6 +119,8 @@ def main() -> None:
         began = time.monotonic()
         if part == TURNED:
             draw_turned(args.weights, args.docs / f"{TURNED}.jpg")
+        elif part == SHEET:
+            draw_sheet(args.weights, args.docs / f"{SHEET}.jpg")
         elif part == FAILURES:
             report = args.results / PARTS["full"]
             if not report.exists():

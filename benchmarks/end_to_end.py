@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 import clr_infer
+from clr_infer.bench.facts import commit
 from clr_infer.env import describe_environment
 from clr_infer.geometry import Box, box_to_pixels
 from clr_infer.samples import SAMPLE
@@ -102,10 +103,9 @@ def main() -> None:
         command = [sys.executable, __file__, "--only", name, "--runs", str(args.runs)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         runtimes.append(json.loads(done.stdout.splitlines()[-1]))
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     result = {
         "kind": "end_to_end",
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "environment": describe_environment(),
         "import": import_seconds(),
         "runtimes": runtimes,

@@ -8,11 +8,11 @@ to memory that nobody asked for; at a barrier all warps of a program wait. None 
 
 import argparse
 import json
-import subprocess
 from pathlib import Path
 
 from clr_infer.kernels.aot import registry, report_all
 
+from clr_infer.bench.facts import commit
 from clr_infer.env import describe_environment
 
 
@@ -21,12 +21,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     launches = registry()
     reports = report_all(launches)
     result = {
         "kind": "kernels_aot",
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "environment": describe_environment(),
         "kernels": [
             {

@@ -5,7 +5,7 @@
 
 The network starts from the shipped weights and is trained on with the same photographs, crops,
 post-processing and loss, but nothing is embedded: it learns to outpaint. It is then given the true
-boxes of every crop of the main range in ``kodak.json``; what protection is worth is the distance
+boxes of every crop of the main range in ``kodak.json.gz``; what protection is worth is the distance
 between the two. Resumes in the folder of its run.
 """
 
@@ -24,6 +24,7 @@ from clr_infer.env import command_line
 from clr_infer.evaluate.case import recover_with_true_box
 from clr_infer.evaluate.metrics import psnr_outside
 from clr_infer.evaluate.protocol import CONDITIONS, kept_range
+from clr_infer.evaluate.report import read_result
 from clr_infer.geometry import Box, box_to_pixels, crop_mask
 from clr_infer.session import Session
 from clr_infer.settings import DEFAULT_SETTINGS
@@ -80,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="to train on")
     parser.add_argument("--kodak", type=Path, required=True, metavar="DIR", help="to score on")
-    parser.add_argument("--report", type=Path, default=Path("benchmarks/results/kodak.json"))
+    parser.add_argument("--report", type=Path, default=Path("benchmarks/results/kodak.json.gz"))
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="its checkpoint")
     parser.add_argument("--minutes", type=float, default=30.0, help="of training (default: 30)")
     parser.add_argument("--size", type=int, default=192, help="frame in training (default: 192)")
@@ -90,7 +91,7 @@ def main() -> None:
     trainer, weights = train(args), Weights()
     runtime = TrainedNetworks(trainer, weights.size)
     session = Session(runtime, weights, DEFAULT_SETTINGS)
-    report = json.loads(args.report.read_text("utf-8"))
+    report = read_result(args.report)
     main_range = [row for row in report["cases"] if kept_range(row["kept"]) == "main"]
     cases = []
     for name in MEASURED:

@@ -8,12 +8,12 @@ calibrate int8 on, and collects what their manifests and sidecars say.
 
 import argparse
 import json
-import subprocess
 import tempfile
 from pathlib import Path
 
 from clr_infer.export import PRECISIONS
 
+from clr_infer.bench.facts import commit
 from clr_infer.cli import main as clr_infer
 from clr_infer.engine_files import Sidecar, sidecar_name
 from clr_infer.env import describe_environment
@@ -59,10 +59,9 @@ def main() -> None:
         target = ["export", "tensorrt", "-o", str(engines), "--flavour", FLAVOUR]
         if clr_infer([*target, "--from", str(models), "--precision", *PRECISIONS]):
             raise SystemExit("the engines could not be built")
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
         result = {
             "kind": "precision",
-            "commit": commit.stdout.strip(),
+            "commit": commit(),
             "environment": describe_environment(),
             "weights": Weights().manifest["files"],
             "flavour": FLAVOUR,

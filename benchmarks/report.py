@@ -7,17 +7,18 @@
 Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from clr_infer.bench.kernels.tables import cpu_tables, gpu_table
+from clr_infer.bench.latency_tables import fastest_on_gpu, gpu_latency_table
 from clr_infer.bench.server_tables import server_tables
 from clr_infer.evaluate import findings, page_plots, tables
 from clr_infer.evaluate.fg_jpeg import SIMULATORS, fidelity
 from clr_infer.evaluate.plots import draw_plots
+from clr_infer.evaluate.report import read_result
 from clr_infer.evaluate.tables import table
 from clr_infer.evaluate.targets import targets_table
 
@@ -33,8 +34,8 @@ MODEL_CARD = ROOT / "clr_infer" / "weights" / "MODEL_CARD.md"
 
 
 KODAK, LIMITS, STRENGTH, ABLATIONS, DETECTION, WATERMARKS = (
-    "kodak.json",
-    "kodak_limits.json",
+    "kodak.json.gz",
+    "kodak_limits.json.gz",
     "kodak_strength.json",
     "kodak_ablations.json",
     "val_detection.json",
@@ -42,13 +43,14 @@ KODAK, LIMITS, STRENGTH, ABLATIONS, DETECTION, WATERMARKS = (
 )
 """What ``benchmarks/campaign.py`` and ``benchmarks/watermarks.py`` measure."""
 OUTPAINTING = "outpainting_kodak.json"
+GPU_LATENCY = "latency_gpu.json"
 ALIGNMENT, TRAINING = "ablation_alignment.json", "ablation_training.json"
 _MISSING = "Not measured with these weights yet; the last section has the command."
 FAILURES = "failures.jpg"
 
 
 def _load(name: str) -> dict:
-    return json.loads((RESULTS / name).read_text("utf-8"))
+    return read_result(RESULTS / name)
 
 
 def _load_if(name: str) -> dict | None:
@@ -104,7 +106,7 @@ def failures() -> str:
 
 def quality() -> str:
     """The headline table on Kodak: kept side 0.6 to 1."""
-    report = _load("kodak.json")
+    report = _load(KODAK)
     found = report["aggregates"]
     labels = {one["name"]: one["label"] for one in report["facts"]["conditions"]}
     rows = []
@@ -187,7 +189,7 @@ def latency() -> str:
     return (
         f"{drawn}\n\n{cpu['cpu']}, {cpu['cpu_cores']} cores; `import clr_infer` "
         f"{result['import']['p50_ms']:.0f} ms; peak memory of the whole run, 12-megapixel image "
-        f"included: {memory}. On a GPU: not measured."
+        f"included: {memory}.\n\n{fastest_on_gpu(_load(GPU_LATENCY))}"
     )
 
 
@@ -336,6 +338,7 @@ TABLES = {
     "quality": quality,
     "fg_jpeg": fg_jpeg,
     "latency": latency,
+    "gpu_latency": lambda: gpu_latency_table(_load(GPU_LATENCY)),
     "alignment": lambda: training_arms(_load(ALIGNMENT)),
     "training": lambda: _drawn(TRAINING, training_arms),
     "kernels": kernels,

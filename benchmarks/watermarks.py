@@ -16,7 +16,6 @@ not depend on them.
 
 import argparse
 import json
-import subprocess
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +30,7 @@ from tqdm import tqdm
 
 import clr_infer
 from clr_infer.attacks import real
+from clr_infer.bench.facts import commit
 from clr_infer.evaluate import metrics, protocol
 from clr_infer.geometry import FULL_FRAME, Box, box_iou
 from clr_infer.preprocess import resize_pixels
@@ -208,7 +208,6 @@ def main() -> None:
         image = np.asarray(Image.open(file).convert("RGB"))
         theirs = {} if before else measure_libraries(index, image)
         measured.append(theirs | measure_ours(session, index, image))
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     libraries = ("invisible-watermark", "blind-watermark", "opencv-python", "numpy", "torch")
     methods = summarise(measured)
     if before:
@@ -217,7 +216,7 @@ def main() -> None:
         methods = [row for row in before["methods"] if row["name"] != "clr_infer"] + methods
     result = {
         "kind": "watermarks",
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "weights": session.weights.manifest["files"],
         "versions": before["versions"] if before else {name: version(name) for name in libraries},
         "bits": BITS,

@@ -10,12 +10,13 @@ from clr_infer.kernels.aot import ARCHS, registry
 
 from clr_infer.bench.kernels.schema import check_result
 from clr_infer.evaluate.fg_jpeg import fg_jpeg_digest
+from clr_infer.evaluate.report import read_result
 from clr_infer.weights import Weights
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 NEEDED = {
-    "kodak.json": {"format", "facts", "aggregates", "images", "crops", "cases"},
+    "kodak.json.gz": {"format", "facts", "aggregates", "images", "crops", "cases"},
     "fg_jpeg_kodak.json": {"kind", "versions", "parameters_sha256", "images", "rows"},
     "end_to_end_cpu.json": {"kind", "commit", "environment", "import", "runtimes"},
     "precision.json": {"kind", "commit", "environment", "weights", "onnx", "engines"},
@@ -24,9 +25,13 @@ NEEDED = {
     "localize_val.json": {"kind", "measured", "images", "calibration", "detection", "conditions"},
     "kernels_cpu.json": {"kind", "commit", "environment", "cpu", "goals"},
     "kernels_aot.json": {"kind", "commit", "environment", "kernels"},
+    "kernels_gpu.json": {"kind", "commit", "environment", "gpu", "goals"},
+    "latency_gpu.json": {"kind", "commit", "environment", "networks", "pictures"},
+    "goals_gpu.json": {"kind", "commit", "environment", "goals", "failed"},
+    "train_gpu.json": {"kind", "commit", "environment", "plan", "images_per_s_median", "profile"},
 }
 WHEN_MEASURED = {
-    "kodak_limits.json": {"format", "facts", "aggregates", "images", "crops", "cases"},
+    "kodak_limits.json.gz": {"format", "facts", "aggregates", "images", "crops", "cases"},
     "kodak_strength.json": {"kind", "facts", "arms", "images", "cases"},
     "kodak_ablations.json": {"kind", "facts", "arms", "images", "cases"},
     "val_detection.json": {"kind", "facts", "images", "threshold", "confidences"},
@@ -37,7 +42,7 @@ WHEN_MEASURED = {
 
 
 def _load(name: str) -> dict:
-    return json.loads((RESULTS / name).read_text("utf-8"))
+    return read_result(RESULTS / name)
 
 
 @pytest.mark.parametrize("name", sorted(NEEDED))
@@ -47,7 +52,7 @@ def test_result_files_are_whole(name):
 
 def test_published_quality_is_that_of_the_shipped_weights():
     shipped = Weights().manifest["files"]
-    assert _load("kodak.json")["facts"]["weights"]["files"].items() <= shipped.items()
+    assert _load("kodak.json.gz")["facts"]["weights"]["files"].items() <= shipped.items()
     assert _load("precision.json")["weights"].items() <= shipped.items()
     assert _load("fg_jpeg_kodak.json")["parameters_sha256"] == fg_jpeg_digest(Weights())
 
@@ -63,17 +68,18 @@ def test_parts_of_the_campaign_are_whole_and_of_the_shipped_weights(name):
         assert weights.items() <= Weights().manifest["files"].items()
     images = result["images"]
     if name.startswith("kodak"):
-        known = {one["name"] for one in _load("kodak.json")["images"]}
+        known = {one["name"] for one in _load("kodak.json.gz")["images"]}
         assert {one["name"] if isinstance(one, dict) else one for one in images} == known
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json*")), ids=lambda path: path.stem)
 def test_result_files_name_no_folder_of_a_machine(path):
-    assert not re.findall(r"""(?:^|[\s"'=])/\w+/[\w/]*""", path.read_text(encoding="utf-8"))
+    text = json.dumps(read_result(path))
+    assert not re.findall(r"""(?:^|[\s"'=])/\w+/[\w/]*""", text)
 
 
 def test_published_quality_covers_kodak():
-    assert len(_load("kodak.json")["images"]) == 24
+    assert len(_load("kodak.json.gz")["images"]) == 24
     assert len(_load("fg_jpeg_kodak.json")["images"]) == 24
 
 
@@ -86,6 +92,12 @@ def test_published_kernels_are_those_of_the_package():
         assert row["types"] == launch.types
         assert row["constants"] == launch.constants and row["options"] == launch.options
         assert all(row["archs"][f"sm_{arch}"]["spills"] == 0 for arch in ARCHS)
+
+
+def test_what_is_published_of_a_gpu_was_measured_on_one():
+    for path in RESULTS.glob("*_gpu.json"):
+        result = _load(path.name)
+        assert not result["rehearsal"] and result["environment"]["gpus"], path.name
 
 
 def test_published_kernel_times_are_measured_and_exact():
@@ -133,7 +145,7 @@ def test_the_campaign_measures_what_the_pages_are_drawn_from():
     assert set(campaign.PARTS.values()) == drawn | {"fg_jpeg_kodak.json"}
     assert f"{campaign.FAILURES}.jpg" == report.FAILURES
     others = {report.OUTPAINTING, report.WATERMARKS}
-    assert drawn | others == set(WHEN_MEASURED) | {"kodak.json"}
+    assert drawn | others == set(WHEN_MEASURED) | {"kodak.json.gz"}
 
 
 def test_tables_are_drawn_from_the_result_files():

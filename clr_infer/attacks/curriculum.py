@@ -11,7 +11,7 @@ __all__ = ["Attack", "draw_alike", "draw_attack", "draw_crop"]
 _FILTERS = ("resize", "gaussian", "median", "median", "noise", "tone")
 """The median is drawn more often: it is the hardest to learn."""
 
-_HARDEST_SHARE = 0.28
+_HARDEST_SHARE = 0.12
 """How often only the hardest is drawn, at full hardness: what was read worse than a guess."""
 
 _FLOOR_BEFORE, _FLOOR_AFTER = 70, 50
@@ -79,7 +79,7 @@ def draw_attack(rng: np.random.Generator, hardness: float, kept_min: float = 0.5
         before = (_draw_jpeg(rng, hardness, _FLOOR_BEFORE),)
     if rng.random() < 0.35 * hardness:
         after = (_draw_filter(rng, hardness, str(rng.choice(_FILTERS))),)
-    if rng.random() < 0.75 * hardness:
+    if rng.random() < 0.65 * hardness:
         after = (*after, _draw_jpeg(rng, hardness, _FLOOR_AFTER))
     return Attack(before, draw_crop(rng, kept_min), after)
 

@@ -9,9 +9,11 @@ __all__ = ["commit", "facts"]
 
 
 def commit() -> str | None:
-    """The commit of the working folder, ``None`` outside a repository."""
+    """The commit of the working folder, marked if files differ; ``None`` outside a repository."""
     done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() or None
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], capture_output=True)
+    head = done.stdout.strip()
+    return f"{head}, changed" if head and changed.returncode == 1 else head or None
 
 
 def facts(kind: str) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def run_gpu_suite(
     latency = run.part(
         "latency",
         30,
-        lambda: facts("latency") | measure_latency(latency_plan, say, run.end - _RUNTIMES_S),
+        lambda: facts("latency") | measure_latency(latency_plan, say, run.end),
     )
     run.part("runtimes", 0 if rehearse else _RUNTIMES_S, lambda: _runtimes(run, models))
     if kernels:

@@ -34,10 +34,10 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--minutes", type=float, default=9.0, help="of the command (default: 9)")
     text = "minutes of a new schedule, over several commands (default: it ends with this one)"
     train.add_argument("--schedule", type=float, help=text)
-    train.add_argument("--size", type=int, help="frame (default: 384)")
-    train.add_argument("--batch", type=int, help="images a step (default: 48)")
+    train.add_argument("--size", type=int, help="frame (default: 320)")
+    train.add_argument("--batch", type=int, help="images a step (default: 64)")
     train.add_argument("--group", type=int, help="images attacked at once (default: 16)")
-    train.add_argument("--learning-rate", type=float, help="its peak (default: 4e-4)")
+    train.add_argument("--learning-rate", type=float, help="its peak (default: 1e-3)")
     train.add_argument("--alignment", type=float, help="weight of its loss (default: 0)")
     text = "seconds at toy size on the CPU; the weights are worth nothing"
     train.add_argument("--rehearse", action="store_true", help=text)

@@ -1,6 +1,7 @@
 """A report: every case of a run, and its files."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -37,6 +38,7 @@ __all__ = [
     "gather_facts",
     "gather_versions",
     "json_text",
+    "read_result",
     "write_result",
     "write_report",
 ]
@@ -138,6 +140,13 @@ def json_text(report: dict[str, Any]) -> str:
             text = json.dumps(value, indent=1, allow_nan=False).replace("\n", "\n ")
         parts.append(f" {json.dumps(key)}: {text}")
     return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The content of a result file, gzipped if its name ends so."""
+    data = path.read_bytes()
+    found: dict[str, Any] = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+    return found
 
 
 def _csv_text(cases: Sequence[dict[str, Any]]) -> str:

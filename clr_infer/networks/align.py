@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .blocks import CELL, HighPass, ResidualBlock, activate, cell_conv
+from .blocks import CELL, HighPass, activate, cell_conv, residual_blocks
 
 __all__ = ["AlignNetwork"]
 
@@ -26,7 +26,7 @@ class AlignNetwork(nn.Module):
         self.size, self.width = size, width
         self.high_pass = HighPass()
         self.stem = cell_conv(6, width)
-        self.blocks = nn.Sequential(ResidualBlock(width), ResidualBlock(width))
+        self.blocks = residual_blocks(2, width)
         self.head = nn.Conv2d(width, 3 * CELL**2, 3, padding=1)
         with torch.no_grad():
             self.head.weight.mul_(0.1)

@@ -6,7 +6,15 @@ from torch import nn
 
 from ..specs import CELL
 
-__all__ = ["CELL", "GaussianBlur", "HighPass", "ResidualBlock", "activate", "cell_conv"]
+__all__ = [
+    "CELL",
+    "GaussianBlur",
+    "HighPass",
+    "ResidualBlock",
+    "activate",
+    "cell_conv",
+    "residual_blocks",
+]
 
 HIGH_PASS_GAIN = 6.0
 
@@ -36,6 +44,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.second(activate(self.first(activate(x))))
+
+
+def residual_blocks(count: int, width: int) -> nn.Sequential:
+    """Residual blocks one after the other."""
+    return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
 
 
 class GaussianBlur(nn.Module):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .blocks import CELL, GaussianBlur, ResidualBlock, activate, cell_conv
+from .blocks import CELL, GaussianBlur, ResidualBlock, activate, cell_conv, residual_blocks
 from .template import template
 
 __all__ = ["ProtectNetwork", "TextureMap"]
@@ -94,15 +94,11 @@ class ProtectNetwork(nn.Module):
         self.spread = GaussianBlur(1.0)
         self.stem = cell_conv(3, width)
         self.look = ResidualBlock(width)
-        self.fine = nn.Sequential(
-            nn.Conv2d(width, width, 4, 2, 1), ResidualBlock(width), ResidualBlock(width)
-        )
+        self.fine = nn.Sequential(nn.Conv2d(width, width, 4, 2, 1), *residual_blocks(6, width))
         self.fine_out = nn.Conv2d(width, width, 1)
-        self.coarse = nn.Sequential(
-            nn.Conv2d(width, width, 4, 2, 1), ResidualBlock(width), ResidualBlock(width)
-        )
+        self.coarse = nn.Sequential(nn.Conv2d(width, width, 4, 2, 1), *residual_blocks(4, width))
         self.coarse_out = nn.Conv2d(width, width, 1)
-        self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
+        self.blocks = residual_blocks(4, width)
         self.head = nn.Conv2d(width, 3 * CELL**2, 3, padding=1)
 
     def payload(self, image: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..kernels import place
-from .blocks import CELL, HighPass, ResidualBlock, activate, cell_conv
+from .blocks import CELL, HighPass, activate, cell_conv, residual_blocks
 
 __all__ = ["Reading", "RecoverNetwork", "extend"]
 
@@ -25,7 +25,7 @@ class _Tally(NamedTuple):
 
 
 class _Fold(nn.Module):
-    """Add up the tiles of a repeated map, each place weighted by a learned confidence.
+    """Add up the tiles of a repeated map, each value weighted by a learned confidence of its own.
 
     Args:
         width: channels.
@@ -35,8 +35,8 @@ class _Fold(nn.Module):
     def __init__(self, width: int, tiles: int) -> None:
         super().__init__()
         self.tiles = tiles
-        self.vote = nn.Conv2d(width, width + 1, 1)
-        self.stem = nn.Conv2d(width + 1, width, 3, padding=1)
+        self.vote = nn.Conv2d(width, 2 * width, 1)
+        self.stem = nn.Conv2d(2 * width, width, 3, padding=1)
 
     def forward(self, features: torch.Tensor, seen: torch.Tensor) -> tuple[torch.Tensor, _Tally]:
         """Features BxCxhxw and their coverage Bx1xhxw to BxCx(h/tiles)x(w/tiles).
@@ -44,9 +44,8 @@ class _Fold(nn.Module):
         Returns:
             The folded map, and what it was made of, see :meth:`disagreement`.
         """
-        votes = self.vote(activate(features)).float()
-        weight = torch.sigmoid(votes[:, -1:]) * seen + 1e-4 * seen + 1e-6
-        votes = votes[:, :-1]
+        votes, confidence = self.vote(activate(features)).float().chunk(2, dim=1)
+        weight = torch.sigmoid(confidence) * seen + 1e-4 * seen + 1e-6
         total = self._sum_tiles(weight)
         folded = self._sum_tiles(votes * weight) / total
         return self.stem(torch.cat([folded, total], dim=1)), _Tally(votes, weight, folded, total)
@@ -192,17 +191,17 @@ class RecoverNetwork(nn.Module):
         self.size, self.width = size, width
         self.high_pass = HighPass()
         self.stem = cell_conv(7, width)
-        self.look = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
+        self.look = residual_blocks(4, width)
         self.fine = _Fold(width, 2)
         self.coarse = _Fold(width, 4)
         self.coarse_guess = nn.Conv2d(4, width, 3, padding=1)
         self.fine_guess = nn.Conv2d(4, width, 3, padding=1)
-        self.coarse_blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
+        self.coarse_blocks = residual_blocks(5, width)
         self.coarse_out = _Unfold(width, width)
-        self.fine_blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(3)))
+        self.fine_blocks = residual_blocks(8, width)
         self.fine_out = _Unfold(width, width)
         self.thumbnail = _Unfold(width, 3, 3)
-        self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(2)))
+        self.blocks = residual_blocks(2, width)
         self.head = nn.Conv2d(width, 3 * CELL**2, 3, padding=1)
         self.uncertainty = _Uncertainty(width)
         with torch.no_grad():

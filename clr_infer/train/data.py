@@ -58,6 +58,9 @@ class Photos:
                     self.images.append(torch.from_numpy(pixels).permute(2, 0, 1).to(device))
         if not self.images:
             raise InputError(f"no photograph of at least {side_min} pixels a side in {folder}")
+        sides = [image.shape[1:] for image in self.images]
+        self._wide = [index for index, (height, width) in enumerate(sides) if height <= width]
+        self._tall = [index for index, (height, width) in enumerate(sides) if height >= width]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -66,7 +69,8 @@ class Photos:
         """Draw originals of one native size, Bx3xHxW in [0, 1], sides ``size`` to 1.6 ``size``.
 
         Random parts of random photographs, at random zooms, flipped or not: what pictures of some
-        size and aspect look like to a network that stretches them to ``size``.
+        size and aspect look like to a network that stretches them to ``size``. They come from
+        photographs that lie as they do, wide or tall, so that small ones are enlarged least.
 
         Args:
             rng: source of randomness.
@@ -75,12 +79,15 @@ class Photos:
         """
         stretch = np.exp(rng.uniform(0, np.log(_STRETCH_MAX), 2)) if rng.random() < 0.7 else [1, 1]
         native_h, native_w = (round(size * s) for s in stretch)
-        parts = [self._part(rng, native_h, native_w) for _ in range(count)]
+        lie_alike = self._tall if native_h > native_w else self._wide
+        chosen = rng.choice(lie_alike or range(len(self)), count)
+        parts = [self._part(rng, self.images[one], native_h, native_w) for one in chosen]
         return torch.cat(parts) / 255.0
 
-    def _part(self, rng: np.random.Generator, native_h: int, native_w: int) -> torch.Tensor:
+    def _part(
+        self, rng: np.random.Generator, photo: torch.Tensor, native_h: int, native_w: int
+    ) -> torch.Tensor:
         """A part of a photograph, 1x3xHxW, 0 to 255."""
-        photo = self.images[rng.integers(len(self.images))]
         zoom_max = min(photo.shape[1] / native_h, photo.shape[2] / native_w)
         zoom = min(zoom_max, float(np.exp(rng.uniform(0, np.log(max(zoom_max, 1))))))
         part_h, part_w = round(native_h * zoom), round(native_w * zoom)

@@ -42,10 +42,10 @@ _FALSE_ALARM_WEIGHT = 10.0
 """A false alarm counts as many misses: most pictures were never protected."""
 
 _FALSE_ALARM_RATE = 5e-4
-"""Where the two sides do not overlap: half of what is promised, for scores no fit foresees."""
+"""Half of what is promised, for scores no fit foresees."""
 
-_SLOPE_MAX = 2.0
-"""Two sides that do not overlap tell where the threshold lies, not how sure to be beside it."""
+_SLOPE_MAX = 1.0
+"""The score is in log-odds already. Two sides that hardly overlap would have it surer of itself."""
 
 _INT8_PHOTOS = 20
 """At most so many calibrate the int8 twins."""
@@ -120,6 +120,9 @@ def calibrate(
 ) -> dict[str, float]:
     """Fit the confidence, a logistic function of the score, on real post-processing.
 
+    The verdict turns at a score that unprotected fragments hardly ever reach; how fast, is what
+    both sides say of it.
+
     Args:
         networks: the served networks; the localize network's calibration is replaced.
         photos: photographs that nobody trained on, HxWx3 uint8.
@@ -148,8 +151,8 @@ def calibrate(
         return loss
 
     optimizer.step(closure)
-    # Of two sides that lie apart the fit says nothing of where between them the verdict turns.
-    threshold = min(middle - float(offset.detach() / slope.detach()), _rarely_exceeded(no))
+    # Where the verdict turns is for what was never protected to say: it is used against somebody.
+    threshold = _rarely_exceeded(no)
     gain = min(float(slope.detach()), _SLOPE_MAX)
     bias = -gain * threshold
     networks["localize"].calibration.copy_(torch.tensor([gain, bias]))

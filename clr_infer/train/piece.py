@@ -57,10 +57,10 @@ class Piece:
     reserve_s: float = 25.0
     least_s: float = 0.0
     schedule: float | None = None
-    size: int = 384
-    batch: int = 48
+    size: int = 320
+    batch: int = 64
     group: int = 16
-    learning_rate: float = 4e-4
+    learning_rate: float = 1e-3
     alignment: float = 0.0
 
 

@@ -11,6 +11,8 @@ from clr_infer.client import Client
 from clr_infer.client.runtime import ServedNetworks
 from clr_infer.errors import ServerError
 
+pytest.importorskip("tritonclient.grpc")
+
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -78,6 +78,25 @@ def test_the_uncertainty_learns_the_error_and_changes_nothing_else():
     torch.testing.assert_close(said[:, 0, 8:].abs().mean((0, 1)), truth, rtol=0.15, atol=0.0)
 
 
+def test_pictures_come_from_photographs_that_lie_alike(tmp_path):
+    """Wide ones are dark and tall ones light here; where there is one kind, it serves for both."""
+    shades = {(300, 200): 60, (200, 300): 190}
+    for (width, height), shade in shades.items():
+        Image.new("RGB", (width, height), (shade,) * 3).save(tmp_path / f"{shade}.png")
+    both, rng = Photos(tmp_path, CPU), np.random.default_rng(0)
+    drawn = [both.draw(rng, 96, 3) for _ in range(20)]
+    assert {shape[2] > shape[3] for shape in (one.shape for one in drawn)} == {True, False}
+    for one in drawn:
+        shade = shades[200, 300] if one.shape[2] > one.shape[3] else shades[300, 200]
+        if one.shape[2] != one.shape[3]:
+            torch.testing.assert_close(one, torch.full_like(one, shade / 255))
+    (tmp_path / "190.png").unlink()
+    wide = Photos(tmp_path, CPU)
+    for _ in range(20):
+        one = wide.draw(rng, 96, 3)
+        torch.testing.assert_close(one, torch.full_like(one, 60 / 255))
+
+
 def test_training_leaves_checkpoint_log_and_pictures(run_folder):
     assert (run_folder / "checkpoint.pt").stat().st_size > 0
     for name in ("curves.png", "sheet.png"):

@@ -1,13 +1,12 @@
 """The kernel suite: what was measured, where, and what came of the goals."""
 
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ...env import describe_environment
 from ...errors import RuntimeUnavailable
+from ..facts import commit
 from .cpu import run_cpu
 from .gpu import KERNEL, run_gpu
 from .machine import Cuda, Rehearsal, why_no_gpu
@@ -49,7 +48,7 @@ def run_kernels(
     result = {
         "kind": "kernels",
         "rehearsal": rehearse,
-        "commit": _commit(),
+        "commit": commit(),
         "command": command,
         "environment": describe_environment(),
         "peers": {"kornia": kornia_version()},
@@ -70,12 +69,6 @@ def failures(result: dict[str, Any]) -> list[str]:
         for row in rows
         if row["contestant"] == KERNEL and "error" in row
     ]
-
-
-def _commit() -> str | None:
-    command = ["git", "rev-parse", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
-    return done.stdout.strip() or None
 
 
 def _cpu_goals(cpu: dict[str, Any] | None) -> dict[str, Any]:
