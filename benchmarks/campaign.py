@@ -4,9 +4,9 @@
     python benchmarks/report.py --pictures
 
 Runs ``clr-infer evaluate`` for each part and puts its result into ``benchmarks/results``, then lays
-out the galleries: failures, fragments that were set upright, and the README's first screen. Kodak
-is for reporting: nothing may be chosen on it. The threshold of detection is fixed on the other
-folder, photographs that nobody trained on.
+out the galleries: failures, fragments that were set upright, copies, and the README's first screen.
+Kodak is for reporting: nothing may be chosen on it. The threshold of detection is fixed on the
+other folder, photographs that nobody trained on.
 """
 
 import argparse
@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from clr_infer.attacks.real import apply
+from clr_infer.attacks.steps import parse_chain
 from clr_infer.cli import main as clr_infer
 from clr_infer.cli.inputs import expand_inputs, load_input
 from clr_infer.demo import run_demo, sheet
@@ -32,13 +34,14 @@ ROOT = Path(__file__).parent.parent
 PARTS = {
     "full": "kodak.json.gz",
     "limits": "kodak_limits.json.gz",
+    "copies": "kodak_copies.json.gz",
     "strength": "kodak_strength.json",
     "ablations": "kodak_ablations.json",
     "detection": "val_detection.json",
     "fg-jpeg": "fg_jpeg_kodak.json",
 }
-"""Sets of ``clr-infer evaluate`` and their results; the two largest are packed."""
-FAILURES, TURNED, SHEET = GALLERIES = ("failures", "turned", "sheet")
+"""Sets of ``clr-infer evaluate`` and their results; the largest are packed."""
+FAILURES, TURNED, COPIED, SHEET = GALLERIES = ("failures", "turned", "copied", "sheet")
 _WITHOUT_WORKERS = {"fg-jpeg"}
 _COFFEE = ROOT / "tests" / "images" / "coffee.jpg"
 _SET_UPRIGHT = (
@@ -46,6 +49,7 @@ _SET_UPRIGHT = (
     (SAMPLE, "crop=0.1,0.15,0.85,0.9 mirror rotate=3 jpeg=80", True),
 )
 """Photographs that are not from Kodak, what was done to them, and whether they are looked for."""
+_CROPPED = "crop=0.3,0.25,0.9,0.9"
 
 
 def evaluate(part: str, photos: Path, options: list[str], output: Path) -> None:
@@ -84,6 +88,26 @@ def draw_turned(weights: Path | None, file: Path) -> None:
     _save(contact_sheet(rows), file)
 
 
+def draw_copied(weights: Path | None, file: Path) -> None:
+    """Lay out lossless fragments: what the networks show, and what a copy does."""
+    session, rows = load("onnxruntime", weights=weights), []
+    for photo in (_COFFEE, SAMPLE):
+        original = load_input(str(photo), Settings(), None).pixels
+        chain, rng = parse_chain(_CROPPED), np.random.default_rng(0)
+        cut = [
+            apply(session.protect(original, copy=copy).image, chain, rng) for copy in (False, True)
+        ]
+        without, copied = (session.recover(one).image for one in cut)
+        tiles = {
+            f"received, lossless: {_CROPPED}": cut[1],
+            "recovered by the networks": without,
+            "recovered from the copy in it": copied,
+            "original": original,
+        }
+        rows.append(list(tiles.items()))
+    _save(contact_sheet(rows, tile_px=340), file)
+
+
 def draw_sheet(weights: Path | None, file: Path) -> None:
     """Lay out the whole job on two photographs."""
     session = load("onnxruntime", weights=weights)
@@ -119,6 +143,8 @@ def main() -> None:
         began = time.monotonic()
         if part == TURNED:
             draw_turned(args.weights, args.docs / f"{TURNED}.jpg")
+        elif part == COPIED:
+            draw_copied(args.weights, args.docs / f"{COPIED}.jpg")
         elif part == SHEET:
             draw_sheet(args.weights, args.docs / f"{SHEET}.jpg")
         elif part == FAILURES:

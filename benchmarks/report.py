@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clr_infer.bench.kernels.tables import cpu_tables, gpu_table
-from clr_infer.bench.latency_tables import fastest_on_gpu, gpu_latency_table
+from clr_infer.bench.latency_tables import fastest_on_gpu, gpu_latency_table, runtimes_table
 from clr_infer.bench.server_tables import server_tables
 from clr_infer.evaluate import findings, page_plots, tables
 from clr_infer.evaluate.fg_jpeg import SIMULATORS, fidelity
@@ -33,9 +33,10 @@ SERVING_PAGE = ROOT / "docs" / "serving.md"
 MODEL_CARD = ROOT / "clr_infer" / "weights" / "MODEL_CARD.md"
 
 
-KODAK, LIMITS, STRENGTH, ABLATIONS, DETECTION, WATERMARKS = (
+KODAK, LIMITS, COPIES, STRENGTH, ABLATIONS, DETECTION, WATERMARKS = (
     "kodak.json.gz",
     "kodak_limits.json.gz",
+    "kodak_copies.json.gz",
     "kodak_strength.json",
     "kodak_ablations.json",
     "val_detection.json",
@@ -271,40 +272,6 @@ def kernels_aot() -> str:
     return table(header, rows)
 
 
-def runtimes() -> str:
-    """Batch 1 and the best throughput of every runtime and precision on a CPU."""
-    result = _load("runtimes_cpu.json")
-    networks = list(dict.fromkeys(row["network"] for row in result["rows"]))
-    cells = []
-    for one in result["runtimes"]:
-        same = {"runtime": one["runtime"], "precision": one["precision"]}
-        found = [row for row in result["rows"] if same.items() <= row.items()]
-        row = [one["runtime"], one["precision"]]
-        for network in networks:
-            mine = [r for r in found if r["network"] == network]
-            best = max(mine, key=lambda r: r["images_per_s"])
-            row.append(f"{mine[0]['p50_ms']:.0f} / {best['images_per_s']:.1f} ({best['batch']})")
-        cells.append([*row, f"{one['load_ms'] / 1000:.1f}", str(one["peak_mb"])])
-    drawn = table(["runtime", "precision", *networks, "load, s", "peak, MB"], cells)
-    goals, cpu = result["goals"], result["environment"]
-    plan = result["plan"]
-
-    def both(goal: str) -> str:
-        found = goals[goal]["found"]
-        return f"{found['protect']:.2f} times for protect, {found['recover']:.2f} for recover"
-
-    return (
-        f"{drawn}\n\nNetworks: median ms at batch 1 / images/s at the best batch size (that size). "
-        f"{cpu['cpu']}, {cpu['cpu_cores']} cores, interleaved.\n\n"
-        f"Best throughput beside that of PyTorch, eagerly run (goal: 2): the embedded default "
-        f"{both('embedded_of_eager_throughput')}; OpenVINO with the int8 graphs "
-        f"{both('openvino_of_eager_throughput')}. From PNG to PNG at "
-        f"{plan['width']}x{plan['height']}, beside reading and writing the picture (goal: under "
-        f"3): the default {both('embedded_end_to_end_of_png')}; OpenVINO "
-        f"{both('openvino_end_to_end_of_png')}."
-    )
-
-
 def serving() -> str:
     """What the server adds to a network, and whole images beside a session and FastAPI."""
     if not (RESULTS / "server_cpu.json").exists():
@@ -330,6 +297,7 @@ TABLES = {
     "strength": strength,
     "ablations": lambda: _drawn(ABLATIONS, findings.arms_table),
     "limits": lambda: _drawn(LIMITS, findings.limits_table),
+    "copies": lambda: _drawn(COPIES, findings.copies_table),
     "failures": failures,
     "outpainting": lambda: _drawn(
         OUTPAINTING, lambda one: findings.outpainting_table(one, _load(KODAK))
@@ -344,7 +312,7 @@ TABLES = {
     "kernels": kernels,
     "kernels_aot": kernels_aot,
     "precision": precision,
-    "runtimes": runtimes,
+    "runtimes": lambda: runtimes_table(_load("runtimes_cpu.json")),
     "serving": serving,
 }
 """Tables by name; a page has those whose markers it has."""

@@ -19,6 +19,7 @@ __all__ = ["command_line", "describe_environment"]
 _PACKAGES = (
     "numpy",
     "pillow",
+    "raptorq",
     "onnxruntime",
     "onnx",
     "openvino",

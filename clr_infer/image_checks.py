@@ -7,7 +7,7 @@ import numpy as np
 from .errors import ImageError
 from .settings import Settings
 
-__all__ = ["check_pixels", "check_size"]
+__all__ = ["check_canvas", "check_pixels", "check_size"]
 
 
 def check_size(width: int, height: int, settings: Settings) -> None:
@@ -29,6 +29,19 @@ def check_size(width: int, height: int, settings: Settings) -> None:
         raise ImageError(
             f"the image is {width}x{height} = {width * height / 1e6:.0f} megapixels; the limit is "
             f"{settings.max_pixels / 1e6:g} (raise it with max_pixels)"
+        )
+
+
+def check_canvas(width: int, height: int, settings: Settings) -> None:
+    """Refuse originals that would be larger than the limit.
+
+    Raises:
+        ImageError: the message names the limit.
+    """
+    if width * height > settings.max_pixels:
+        raise ImageError(
+            f"the original frame would be {width}x{height} pixels, over the limit of "
+            f"{settings.max_pixels / 1e6:g} megapixels (raise max_pixels, or reduce the image)"
         )
 
 

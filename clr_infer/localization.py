@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .border import inside_border, was_added
-from .errors import ImageError
 from .geometry import UPRIGHT, Box, Turn, canvas_size, crop_mask, placed_box
+from .image_checks import check_canvas
 from .preprocess import check_pixels, reduce_pixels
 from .results import Located
 from .runtimes.base import Runtime
@@ -194,11 +194,7 @@ def _verdict(
     width, height = size
     crop_box = Box(*(float(v) for v in np.clip(box, 0.0, 1.0)))
     canvas_px = canvas_size(crop_box, width, height)
-    if canvas_px[0] * canvas_px[1] > settings.max_pixels:
-        raise ImageError(
-            f"the original frame would be {canvas_px[0]}x{canvas_px[1]} pixels, over the limit of "
-            f"{settings.max_pixels / 1e6:g} megapixels (raise max_pixels, or reduce the image)"
-        )
+    check_canvas(*canvas_px, settings)
     box_px = placed_box(crop_box, width, height)
     mask = crop_mask(box_px, *canvas_px)
     return Located(True, confidence, crop_box, box_px, canvas_px, mask, picture, found.turn)

@@ -5,9 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from .composite import composite
 from .errors import InputError
-from .localization import localize
+from .fragile_copy import FragileCopy, code_copy, read_copy, with_copy
+from .localization import Localized, localize
 from .preprocess import check_pixels
+from .residual import measured_psnr_db, psnr_of_mse
 from .results import Located, Protected, Recovered, Simulated
 from .runtimes.base import Runtime
 from .settings import Settings
@@ -19,6 +22,9 @@ __all__ = ["PSNR_DB_RANGE", "QF_RANGE", "fg_jpeg", "locate", "protect", "recover
 PSNR_DB_RANGE = (30.0, 50.0)
 QF_RANGE = (1.0, 100.0)
 
+_LOCATING = ("copy", "preprocess", "localize")
+"""Stages that the place of an image is known after."""
+
 
 def protect(
     runtime: Runtime,
@@ -26,6 +32,7 @@ def protect(
     psnr_db: float,
     settings: Settings,
     refined: Callable[[np.ndarray], np.ndarray] | None = None,
+    with_copies: bool = False,
 ) -> list[Protected]:
     """Protect images, HxWx3 uint8 or PIL, each at its own size.
 
@@ -36,9 +43,10 @@ def protect(
         settings: limits.
         refined: makes the residual of one image, HxWx3 uint8, in the network's place, see
             :class:`.refine.Refiner`.
+        with_copies: write a fragile copy into each image, see :mod:`.fragile_copy`.
 
     Raises:
-        ImageError: an image cannot be used.
+        ImageError: an image cannot be used, or is too small for a copy.
         InputError: the strength is out of range.
     """
     low, high = PSNR_DB_RANGE
@@ -48,20 +56,31 @@ def protect(
         return []
     pixels, clock = runtime.pixels, Stopwatch(len(images))
     with clock.stage("preprocess"):
-        originals = [pixels.upload(check_pixels(image, settings)) for image in images]
+        whole = [check_pixels(image, settings) for image in images]
+        originals = [pixels.upload(image) for image in whole]
         frames = pixels.preprocess(originals, runtime.size) if refined is None else None
+    if with_copies:
+        with clock.stage("copy"):
+            copies = [code_copy(image) for image in whole]
     with clock.stage("protect"):
         if refined is None:
             residuals = runtime.run("protect", {"image": frames})["residual"]
         else:
-            made = [refined(pixels.download(original)) for original in originals]
-            residuals = pixels.upload(np.stack(made))
+            residuals = pixels.upload(np.stack([refined(image) for image in whole]))
     with clock.stage("merge"):
         merged = [
             pixels.residual_merge(o, r, pixels.residual_psnr_db(r) + psnr_db - runtime.psnr_db)
             for o, r in zip(originals, residuals, strict=True)
         ]
-    return [Protected(image, psnr, dict(clock.timings_ms)) for image, psnr in merged]
+    if not with_copies:
+        return [Protected(image, psnr, dict(clock.timings_ms)) for image, psnr in merged]
+    with clock.stage("copy"):
+        marked = [with_copy(image, copy) for (image, _), copy in zip(merged, copies, strict=True)]
+        measured = [measured_psnr_db(*pair) for pair in zip(whole, marked, strict=True)]
+    return [
+        Protected(image, psnr, dict(clock.timings_ms), psnr_of_mse(copy.error**2))
+        for image, psnr, copy in zip(marked, measured, copies, strict=True)
+    ]
 
 
 def locate(
@@ -81,8 +100,13 @@ def locate(
     if not images:
         return []
     clock = Stopwatch(len(images))
-    found = localize(runtime, images, settings, clock, turned)
-    return [_timed(one, clock) for one in found.located]
+    whole, copies = _read_copies(images, settings, clock)
+    located = {index: copy.located for index, copy in copies.items()}
+    blind = [index for index in range(len(whole)) if index not in copies]
+    if blind:
+        found = localize(runtime, [whole[i] for i in blind], settings, clock, turned)
+        located |= zip(blind, found.located, strict=True)
+    return [_timed(located[index], clock) for index in range(len(whole))]
 
 
 def recover(
@@ -96,7 +120,60 @@ def recover(
     if not images:
         return []
     clock = Stopwatch(len(images))
-    received, frames, boxes, located = localize(runtime, images, settings, clock, turned)
+    whole, copies = _read_copies(images, settings, clock)
+    recovered: dict[int, Recovered] = {}
+    with clock.stage("composite"):
+        for index, copy in copies.items():
+            if copy.image is not None:
+                recovered[index] = _shown(copy, copy.image, settings)
+    placed = [index for index in copies if index not in recovered]
+    if placed:
+        found = _by_tiles(runtime, [copies[index] for index in placed], clock)
+        recovered |= zip(placed, _reconstructed(runtime, found, settings, clock), strict=True)
+    blind = [index for index in range(len(whole)) if index not in copies]
+    if blind:
+        found = localize(runtime, [whole[i] for i in blind], settings, clock, turned)
+        recovered |= zip(blind, _reconstructed(runtime, found, settings, clock), strict=True)
+    return [
+        replace(one, located=_timed(one.located, clock), timings_ms=dict(clock.timings_ms))
+        for _, one in sorted(recovered.items())
+    ]
+
+
+def _read_copies(
+    images: Sequence[object], settings: Settings, clock: Stopwatch
+) -> tuple[list[np.ndarray], dict[int, FragileCopy]]:
+    """The images' pixels, and the copies of those that hold one by their index."""
+    with clock.stage("copy"):
+        whole = [check_pixels(image, settings) for image in images]
+        copies = ((index, read_copy(image, settings)) for index, image in enumerate(whole))
+        return whole, {index: copy for index, copy in copies if copy is not None}
+
+
+def _shown(copy: FragileCopy, image: np.ndarray, settings: Settings) -> Recovered:
+    """A recovered original whose missing part its own copy shows."""
+    crop_box = copy.located.crop_box
+    assert crop_box is not None
+    frame = image.transpose(2, 0, 1) / np.float32(255.0)
+    canvas = composite(copy.picture, frame, crop_box, settings.feather_px)
+    return Recovered(canvas, copy.located, {}, copy.cell_uncertainty, from_copy=True)
+
+
+def _by_tiles(runtime: Runtime, copies: Sequence[FragileCopy], clock: Stopwatch) -> Localized:
+    """Fragments that hold too little of a copy to show it, but say where they lay."""
+    located = [copy.located for copy in copies]
+    with clock.stage("preprocess"):
+        received = [runtime.pixels.upload(copy.picture) for copy in copies]
+        frames = runtime.pixels.preprocess(received, runtime.size)
+        boxes = np.array([one.crop_box for one in located], np.float32)
+        return Localized(received, frames, runtime.pixels.upload(boxes), located)
+
+
+def _reconstructed(
+    runtime: Runtime, found: Localized, settings: Settings, clock: Stopwatch
+) -> list[Recovered]:
+    """What the networks show of the originals of those that are protected."""
+    received, frames, boxes, located = found
     which = [i for i, one in enumerate(located) if one.protected]
     recovered: dict[int, np.ndarray] = {}
     uncertainty: dict[int, np.ndarray] = {}
@@ -104,11 +181,10 @@ def recover(
         with clock.stage("align"):
             aligned = runtime.run("align", {"received": frames[which]})["aligned"]
         with clock.stage("recover"):
-            inputs = {"aligned": aligned, "crop_box": boxes[which]}
-            found = runtime.run("recover", inputs)
-            spread = 255.0 * runtime.pixels.download(found["uncertainty"])
+            outputs = runtime.run("recover", {"aligned": aligned, "crop_box": boxes[which]})
+            spread = 255.0 * runtime.pixels.download(outputs["uncertainty"])
         with clock.stage("composite"):
-            for index, frame, cells in zip(which, found["recovered"], spread, strict=True):
+            for index, frame, cells in zip(which, outputs["recovered"], spread, strict=True):
                 box = located[index].crop_box
                 assert box is not None
                 recovered[index] = runtime.pixels.composite(
@@ -116,8 +192,7 @@ def recover(
                 )
                 uncertainty[index] = cells[0]
     return [
-        Recovered(recovered.get(i), _timed(one, clock), dict(clock.timings_ms), uncertainty.get(i))
-        for i, one in enumerate(located)
+        Recovered(recovered.get(i), one, {}, uncertainty.get(i)) for i, one in enumerate(located)
     ]
 
 
@@ -154,5 +229,5 @@ def fg_jpeg(
 
 
 def _timed(located: Located, clock: Stopwatch) -> Located:
-    wanted = {k: v for k, v in clock.timings_ms.items() if k in ("preprocess", "localize")}
+    wanted = {k: v for k, v in clock.timings_ms.items() if k in _LOCATING}
     return replace(located, timings_ms=wanted)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-__all__ = ["merge_residual", "psnr_of_mse", "residual_psnr_db"]
+__all__ = ["measured_psnr_db", "merge_residual", "psnr_of_mse", "residual_psnr_db"]
 
 _STRIP_ROWS = 256
 
@@ -14,6 +14,20 @@ _STRIP_ROWS = 256
 def psnr_of_mse(mse: float) -> float:
     """PSNR in dB of a mean squared error on the 0-255 scale, at most 100."""
     return min(100.0, 10.0 * float(np.log10(255.0**2 / max(mse, 1e-12))))
+
+
+def _squares(difference: np.ndarray) -> float:
+    """The sum of squares of whole numbers, HxWx3 float32, exact in float32 within a row."""
+    return float(np.einsum("ywc,ywc->y", difference, difference).sum(dtype=np.float64))
+
+
+def measured_psnr_db(original: np.ndarray, protected: np.ndarray) -> float:
+    """PSNR of a protected image to its original in dB, both HxWx3 uint8."""
+    error = 0.0
+    for top in range(0, len(original), _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        error += _squares(np.subtract(protected[rows], original[rows], dtype=np.float32))
+    return psnr_of_mse(error / original.size)
 
 
 def residual_psnr_db(residual: np.ndarray) -> float:
@@ -96,6 +110,5 @@ def merge_residual(
         np.clip(np.rint(strip, out=strip), 0.0, 255.0, out=strip)
         merged[rows] = strip
         strip -= original
-        # Whole numbers, exact in float32 within a row.
-        error += float(np.einsum("ywc,ywc->y", strip, strip).sum(dtype=np.float64))
+        error += _squares(strip)
     return merged, psnr_of_mse(error / pixels.size)

@@ -19,11 +19,14 @@ class Protected:
         image: HxWx3 uint8, the size of the original.
         psnr_db: PSNR of ``image`` to the original, measured on its 8-bit pixels.
         timings_ms: milliseconds of each stage.
+        copy_psnr_db: PSNR to the original of the copy that was written into the image; ``None`` if
+            there is none.
     """
 
     image: np.ndarray
     psnr_db: float
     timings_ms: dict[str, float] = field(default_factory=dict)
+    copy_psnr_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Located:
             it, or what lies within a plain border; ``None`` without protection.
         turn: what sets that part upright, as it lies in the original, see :func:`.turns.upright`.
         timings_ms: milliseconds of each stage.
+        by_copy: the place was read from a fragile copy, exact to the pixel, see
+            :mod:`.fragile_copy`.
     """
 
     protected: bool
@@ -52,6 +57,7 @@ class Located:
     picture_px: tuple[int, int, int, int] | None = None
     turn: Turn = UPRIGHT
     timings_ms: dict[str, float] = field(default_factory=dict)
+    by_copy: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The plain values, as the command line prints them."""
@@ -63,6 +69,7 @@ class Located:
             "canvas_px": None if self.canvas_px is None else list(self.canvas_px),
             "picture_px": None if self.picture_px is None else list(self.picture_px),
             "turn": {"mirrored": self.turn.mirrored, "degrees": round(self.turn.degrees, 3)},
+            "located_by_copy": self.by_copy,
         }
 
 
@@ -77,13 +84,16 @@ class Recovered:
         timings_ms: milliseconds of each stage, localization included.
         cell_uncertainty: rows x columns float32 over the whole frame: the standard deviation, in
             levels of 255, that the network expects of its error in each cell, given that the box
-            is right; ``None`` without protection.
+            is right; ``None`` without protection. Of a copy it is the deviation measured when the
+            copy was made, the same in each cell.
+        from_copy: what was cropped away is shown as a fragile copy has it, not as the networks do.
     """
 
     image: np.ndarray | None
     located: Located
     timings_ms: dict[str, float] = field(default_factory=dict)
     cell_uncertainty: np.ndarray | None = None
+    from_copy: bool = False
 
     @cached_property
     def uncertainty(self) -> np.ndarray | None:
@@ -112,7 +122,11 @@ class Recovered:
         """The plain values, as the command line prints them."""
         expected = self.expected_psnr_db
         rounded = None if expected is None else round(expected, 2)
-        return {**self.located.as_dict(), "expected_psnr_db": rounded}
+        return {
+            **self.located.as_dict(),
+            "expected_psnr_db": rounded,
+            "recovered_from_copy": self.from_copy,
+        }
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,14 @@ class Session:
                 tensors["crop_box"] = np.tile(np.array([FULL_FRAME], np.float32), (batch, 1))
             self.runtime.run(spec.name, tensors)
 
-    def protect(self, image: object, *, psnr_db: float | None = None, refine: int = 0) -> Protected:
+    def protect(
+        self,
+        image: object,
+        *,
+        psnr_db: float | None = None,
+        refine: int = 0,
+        copy: bool = False,
+    ) -> Protected:
         """Protect an image.
 
         Args:
@@ -75,13 +82,17 @@ class Session:
                 dB above it. ``None`` takes the default of the weights.
             refine: steps to improve the payload of this image by, see :class:`.refine.Refiner`:
                 seconds on a CPU, for a better recovery. 0 takes the network's as it is.
+            copy: also write a copy of the original into the lowest bits of blue. Crops of at least
+                half of each side that stay lossless show it, sharp, and their exact place; it ends
+                with the first JPEG, where the networks go on alone. See
+                :mod:`clr_infer.fragile_copy`.
 
         Raises:
-            ImageError: the image cannot be used.
+            ImageError: the image cannot be used, or is too small to hold a copy.
             InputError: the strength is not between 30 and 50 dB, or the steps not from 0 to 1000.
             RuntimeUnavailable: refining needs PyTorch.
         """
-        return self.protect_batch([image], psnr_db=psnr_db, refine=refine)[0]
+        return self.protect_batch([image], psnr_db=psnr_db, refine=refine, copy=copy)[0]
 
     def locate(self, image: object, *, turned: bool = False) -> Located:
         """Say whether an image is protected and where in its original it lay.
@@ -121,12 +132,17 @@ class Session:
         return self.fg_jpeg_batch([image], qf)[0]
 
     def protect_batch(
-        self, images: Sequence[object], *, psnr_db: float | None = None, refine: int = 0
+        self,
+        images: Sequence[object],
+        *,
+        psnr_db: float | None = None,
+        refine: int = 0,
+        copy: bool = False,
     ) -> list[Protected]:
         """Protect several images in one run of the network, see :meth:`protect`."""
         strength = self.weights.default_psnr_db if psnr_db is None else psnr_db
         refined = self._refined(refine) if refine else None
-        return pipeline.protect(self.runtime, images, strength, self.settings, refined)
+        return pipeline.protect(self.runtime, images, strength, self.settings, refined, copy)
 
     def _refined(self, steps: int) -> Callable[[np.ndarray], np.ndarray]:
         if not 0 < steps <= REFINE_STEPS_MAX:

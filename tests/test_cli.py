@@ -13,6 +13,8 @@ from PIL import Image
 from clr_infer.cli import build_parser, main
 from clr_infer.samples import SAMPLE
 
+COFFEE = Path(__file__).parent / "images" / "coffee.jpg"
+
 
 @pytest.fixture(scope="module")
 def protected_file(tmp_path_factory, protected) -> Path:
@@ -75,7 +77,7 @@ def test_locate_prints_the_promised_json(fragment, capsys):
     (record,) = _json_lines(capsys)
     assert set(record) == {
         "input", "ok", "protected", "confidence", "crop_box", "canvas_px", "picture_px", "turn",
-        "outputs", "timings_ms",
+        "located_by_copy", "outputs", "timings_ms",
     }  # fmt: skip
     assert record["protected"] is True and record["confidence"] > 0.9
     np.testing.assert_allclose(record["crop_box"], [0.1, 0.1, 1.0, 0.9], atol=0.01)
@@ -92,6 +94,20 @@ def test_recover_writes_an_image_and_what_explains_it(fragment, tmp_path, capsys
         assert Image.open(path).size == size
     mask = np.asarray(Image.open(record["outputs"]["mask"]).convert("L"))
     assert set(np.unique(mask)) == {0, 255}
+
+
+def test_a_copy_is_written_and_shown(tmp_path, capsys):
+    copied, cut, whole = (str(tmp_path / f"{name}.png") for name in ("copied", "cut", "whole"))
+    assert main(["protect", str(COFFEE), "-o", copied, "--copy", "--json"]) == 0
+    assert main(["attack", copied, "-o", cut, "--steps", "crop=0.1,0.2,0.8,0.9", "--json"]) == 0
+    assert main(["recover", cut, "-o", whole, "--json"]) == 0
+    protected, _, recovered = _json_lines(capsys)
+    assert protected["copy_psnr_db"] > 27
+    assert recovered["recovered_from_copy"] and recovered["located_by_copy"]
+    assert abs(recovered["expected_psnr_db"] - protected["copy_psnr_db"]) < 0.3
+    assert recovered["canvas_px"] == list(Image.open(COFFEE).size) == list(Image.open(whole).size)
+    assert main(["recover", cut, "-o", whole, "--force"]) == 0
+    assert "as a copy in it says" in capsys.readouterr().err
 
 
 def test_unprotected_input_is_no_error(tmp_path, capsys):
@@ -185,6 +201,8 @@ def test_bad_values_say_what_is_wrong(words, message, capsys, tmp_path, monkeypa
         ["protect", "a.png", "b.png", "-o", "-"],
         ["protect", "a.png", "-o", "x.png", "--quality", "50"],
         ["protect", "a.png", "-o", "x.png", "--format", "jpeg"],
+        ["protect", "a.png", "-o", "x.jpg", "--copy"],
+        ["protect", "a.png", "-o", "x.webp", "--quality", "90", "--copy"],
         ["locate", "a.png", "--runtime", "abacus"],
     ],
 )

@@ -130,6 +130,56 @@ def test_batches_equal_single_calls(session, coffee, rocket):
     assert session.protect_batch([]) == session.recover_batch([]) == session.locate_batch([]) == []
 
 
+def test_a_lossless_fragment_shows_the_copy_in_it(session, coffee):
+    plain, copied = session.protect(coffee), session.protect(coffee, copy=True)
+    assert plain.copy_psnr_db is None and copied.copy_psnr_db > 27
+    assert plain.psnr_db - 0.5 < copied.psnr_db < plain.psnr_db
+    assert copied.psnr_db == pytest.approx(_psnr(copied.image, coffee), abs=1e-3)
+    received, truth = _cut(copied.image, BOX)
+    found = session.recover(received)
+    assert found.from_copy and found.located.by_copy and found.located.crop_box == truth
+    assert found.image.shape == coffee.shape
+    outside = found.located.mask == 0
+    assert _psnr(found.image[outside], coffee[outside]) > copied.copy_psnr_db - 3
+    assert found.expected_psnr_db == pytest.approx(copied.copy_psnr_db, abs=0.2)
+    x0, y0, x1, y1 = found.located.box_px
+    assert np.array_equal(found.image[y0:y1, x0:x1][8:-8, 8:-8], received[8:-8, 8:-8])
+
+
+def test_the_networks_go_on_where_a_copy_ends(session, coffee):
+    copied = session.protect(coffee, copy=True).image
+    received, truth = _cut(copied, BOX, "jpeg=80")
+    found = session.recover(received)
+    assert found.image is not None and not found.from_copy and not found.located.by_copy
+    assert box_iou(found.located.crop_box, truth) > 0.98
+    small, exact = _cut(copied, Box(0.3, 0.35, 0.55, 0.6))
+    found = session.recover(small)  # too few tiles to show the copy, enough to say where
+    assert not found.from_copy and found.located.crop_box == exact == session.locate(small).crop_box
+    assert found.image.shape == coffee.shape
+
+
+def test_a_batch_may_hold_copies_and_others(session, coffee, rocket):
+    plain, copied = (session.protect(coffee, copy=copy).image for copy in (False, True))
+    whole, _ = _cut(copied, BOX)
+    small, _ = _cut(copied, Box(0.3, 0.35, 0.55, 0.6))
+    images = [_cut(plain, BOX)[0], small, rocket, whole]
+    together = session.recover_batch(images)
+    assert [one.from_copy for one in together] == [False, False, False, True]
+    assert [one.located.by_copy for one in together] == [False, True, False, True]
+    assert [one.located.protected for one in together] == [True, True, False, True]
+    for image, one, place in zip(images, together, session.locate_batch(images), strict=True):
+        alone = session.recover(image)
+        assert one.located.crop_box == alone.located.crop_box == place.crop_box
+        assert (one.image is None) == (alone.image is None)
+        if alone.image is not None:
+            assert np.abs(one.image.astype(int) - alone.image).max() <= 1
+
+
+def test_an_image_too_small_for_a_copy_is_refused(session, coffee):
+    with pytest.raises(ImageError, match="too small to hold a copy"):
+        session.protect_batch([coffee, resize_pixels(coffee, 96, 64)], copy=True)
+
+
 def test_results_are_reproducible(session, coffee, protected):
     assert np.array_equal(session.protect(coffee).image, session.protect(coffee).image)
     received, _ = _cut(protected, BOX, "jpeg=80")

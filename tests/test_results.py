@@ -32,6 +32,7 @@ NEEDED = {
 }
 WHEN_MEASURED = {
     "kodak_limits.json.gz": {"format", "facts", "aggregates", "images", "crops", "cases"},
+    "kodak_copies.json.gz": {"format", "facts", "aggregates", "images", "crops", "cases"},
     "kodak_strength.json": {"kind", "facts", "arms", "images", "cases"},
     "kodak_ablations.json": {"kind", "facts", "arms", "images", "cases"},
     "val_detection.json": {"kind", "facts", "images", "threshold", "confidences"},
@@ -141,7 +142,8 @@ def test_the_campaign_measures_what_the_pages_are_drawn_from():
     from clr_infer.cli.evaluate import SETS
 
     assert set(campaign.PARTS) == set(SETS) - {"quick"}
-    drawn = {report.KODAK, report.LIMITS, report.STRENGTH, report.ABLATIONS, report.DETECTION}
+    drawn = {report.KODAK, report.LIMITS, report.COPIES, report.STRENGTH, report.ABLATIONS}
+    drawn |= {report.DETECTION}
     assert set(campaign.PARTS.values()) == drawn | {"fg_jpeg_kodak.json"}
     assert f"{campaign.FAILURES}.jpg" == report.FAILURES
     others = {report.OUTPAINTING, report.WATERMARKS}

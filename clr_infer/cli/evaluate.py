@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SETS", "add_commands"]
 
-SETS = ("quick", "full", "limits", "strength", "ablations", "detection", "fg-jpeg")
+SETS = ("quick", "full", "limits", "copies", "strength", "ablations", "detection", "fg-jpeg")
 _HELP = """what is measured: quick and full, the published conditions; limits, those at the
-edge and beyond; strength, the dial of protect; ablations, parts exchanged; detection, verdicts
-alone on many crops, to fix a threshold; fg-jpeg, FG-JPEG against the real codec (default: quick)"""
+edge and beyond; copies, images protected with a copy of themselves; strength, the dial of protect;
+ablations, parts exchanged; detection, verdicts alone on many crops, to fix a threshold; fg-jpeg,
+FG-JPEG against the real codec (default: quick)"""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -64,7 +65,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from ..evaluate import arms, check_folder, detection, evaluate, fg_jpeg, findings, report
 
     opener = _opener(args)
-    if args.strength is not None and args.set not in ("quick", "full", "limits"):
+    if args.strength is not None and args.set not in ("quick", "full", "limits", "copies"):
         raise UsageError(f"--strength goes without --set {args.set}, which has its own")
     check_folder(args.output, force=args.force)
     images: list[tuple[str, np.ndarray]] = []

@@ -35,6 +35,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="take the time to improve the payload of each image, for a better recovery: 40 steps "
         "take some 15 seconds on two cores; needs PyTorch",
     )
+    protect.add_argument(
+        "--copy",
+        action="store_true",
+        help="also write a copy of the original into the lowest bits: crops of half of each side "
+        "and more that stay lossless, as PNG does, show it sharp; costs 0.3 dB and some time",
+    )
     _add_output(protect, required=True)
     _add_format(protect)
 
@@ -156,7 +162,8 @@ class _Writer:
         if args.format and named and not out.is_dir() and named != args.format:
             raise UsageError(f"--format {args.format} does not go with the name {out}")
         self.format = args.format or (None if out.is_dir() else named) or "png"
-        if self.format == "jpeg" or (self.format == "webp" and args.quality is not None):
+        self.lossy = self.format == "jpeg" or (self.format == "webp" and args.quality is not None)
+        if self.lossy:
             if lossy_warning:
                 print(
                     f"warning: {self.format} is lossy and weakens the protection; png keeps it",
@@ -197,17 +204,21 @@ def _protect(args: argparse.Namespace) -> int:
     writer = _Writer(args, len(words), lossy_warning=True)
     if args.url and args.refine:
         raise UsageError("--url goes without --refine: servers take the payload as it is made")
+    if args.copy and writer.lossy:
+        raise UsageError(f"--copy goes with lossless formats: {writer.format} would not keep it")
     session = open_session(args, settings)
     choices = {"refine": args.refine} if args.refine else {}
 
     def one(word: str) -> dict[str, Any]:
         source = load_input(word, settings, args.frame)
-        result = session.protect(source.pixels, psnr_db=args.strength, **choices)
+        result = session.protect(source.pixels, psnr_db=args.strength, copy=args.copy, **choices)
         path = writer.write(word, result.image, source, alpha=True)
         if not args.json:
-            print(f"{path}: protected at {result.psnr_db:.2f} dB", file=sys.stderr)
+            more = f", with a copy of {result.copy_psnr_db:.1f} dB" if result.copy_psnr_db else ""
+            print(f"{path}: protected at {result.psnr_db:.2f} dB{more}", file=sys.stderr)
         return {
             "psnr_db": round(result.psnr_db, 4),
+            "copy_psnr_db": None if result.copy_psnr_db is None else round(result.copy_psnr_db, 4),
             "outputs": {"protected": path},
             "timings_ms": result.timings_ms,
         }
@@ -285,6 +296,7 @@ def _verdict(located: Any, turned: bool) -> str:
         f"protected (confidence {located.confidence:.3f}); {x1 - x0}x{y1 - y0} pixels from "
         f"({x0}, {y0}){set_upright} are crop box [{box}] of an original of {width}x{height}; "
         f"{100 * located.crop_box.area:.1f} % of it was kept"
+        f"{', as a copy in it says' if located.by_copy else ''}"
     )
 
 

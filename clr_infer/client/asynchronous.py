@@ -81,9 +81,11 @@ class AsyncClient:
         self._retry, self._budget = retry, Budget(retry)
         self._shared = SharedMemory(kind, self._ask) if kind else None
 
-    async def protect(self, image: object, *, psnr_db: float | None = None) -> Protected:
+    async def protect(
+        self, image: object, *, psnr_db: float | None = None, copy: bool = False
+    ) -> Protected:
         """Protect an image, see :meth:`clr_infer.Session.protect`."""
-        return await self.call(self._protect_call(image, psnr_db))
+        return await self.call(self._protect_call(image, psnr_db, copy))
 
     async def locate(self, image: object, *, turned: bool = False) -> Located:
         """Locate a fragment, see :meth:`clr_infer.Session.locate`."""
@@ -102,6 +104,7 @@ class AsyncClient:
         image: object,
         *,
         psnr_db: float | None = None,
+        copy: bool = False,
         format: str = "png",
         quality: int | None = None,
         strip: bool = False,
@@ -111,13 +114,13 @@ class AsyncClient:
         Args:
             image: the file's bytes, or pixels.
             psnr_db: strength, see :meth:`protect`.
+            copy: also write a copy of the original, which only lossless formats keep.
             format: ``"png"``, ``"jpeg"``, ``"webp"``, ``"tiff"`` or ``"bmp"``.
             quality: 1 to 100, of jpeg and webp.
             strip: drop EXIF and the colour profile.
         """
-        options: dict[str, Any] = {"format": format, "quality": quality, "strip": strip}
-        if psnr_db is not None:
-            options["strength"] = float(psnr_db)
+        options = {"format": format, "quality": quality, "strip": strip}
+        options |= _protecting(psnr_db, copy)
         return await self.call(encoded_call("protect", image, self.settings, options))
 
     async def recover_encoded(
@@ -141,11 +144,12 @@ class AsyncClient:
         images: Sequence[object],
         *,
         psnr_db: float | None = None,
+        copy: bool = False,
         concurrency: int = DEFAULT_CONCURRENCY,
         progress: bool = False,
     ) -> list[Protected]:
         """Protect several images at once, see :meth:`batch`."""
-        calls = (self._protect_call(image, psnr_db) for image in images)
+        calls = (self._protect_call(image, psnr_db, copy) for image in images)
         return await self.batch(calls, len(images), concurrency, progress)
 
     async def locate_batch(
@@ -223,7 +227,7 @@ class AsyncClient:
             method: ``"protect"``, ``"locate"``, ``"recover"`` or ``"fg_jpeg"``.
             images: taken as there is room; may be endless.
             concurrency: how many may be under way.
-            **options: ``psnr_db``, ``turned`` or ``qf``.
+            **options: ``psnr_db``, ``copy``, ``turned`` or ``qf``.
 
         Yields:
             The index, and the result or the :class:`~clr_infer.errors.ClrError` of that image.
@@ -272,9 +276,8 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    def _protect_call(self, image: object, psnr_db: float | None) -> Call:
-        options = {} if psnr_db is None else {"strength": psnr_db}
-        return pixels_call("protect", image, self.settings, options)
+    def _protect_call(self, image: object, psnr_db: float | None, copy: bool) -> Call:
+        return pixels_call("protect", image, self.settings, _protecting(psnr_db, copy))
 
     async def _ask(self, method: str, **arguments: Any) -> Any:
         return await self._transport.ask(method, self.timeout_s, **arguments)
@@ -333,6 +336,12 @@ class AsyncClient:
             raise
         self._shared.give_back(lease)
         return reply
+
+
+def _protecting(psnr_db: float | None, copy: bool) -> dict[str, Any]:
+    """What is asked for only, see :func:`_looking`."""
+    strength = {} if psnr_db is None else {"strength": float(psnr_db)}
+    return strength | ({"copy": True} if copy else {})
 
 
 def _looking(turned: bool) -> dict[str, bool]:

@@ -27,8 +27,8 @@ class Encoded:
     Attributes:
         content: the resulting image file; ``None`` where there is none, as of an image that is
             not protected.
-        facts: everything else: ``psnr_db``, or ``located`` and ``expected_psnr_db``; ``warnings``
-            and ``timings_ms``.
+        facts: everything else: ``psnr_db`` and ``copy_psnr_db``, or ``located``,
+            ``expected_psnr_db`` and ``from_copy``; ``warnings`` and ``timings_ms``.
     """
 
     content: bytes | None
@@ -115,7 +115,8 @@ def _facts(reply: Reply) -> dict[str, Any]:
 
 def _protected(reply: Reply) -> Protected:
     facts = _facts(reply)
-    return Protected(reply["pixels"], facts["psnr_db"], facts["timings_ms"])
+    copy = facts.get("copy_psnr_db")
+    return Protected(reply["pixels"], facts["psnr_db"], facts["timings_ms"], copy)
 
 
 def _recovered(reply: Reply) -> Recovered:
@@ -123,7 +124,8 @@ def _recovered(reply: Reply) -> Recovered:
     located = located_from_json(facts["located"])
     if not located.protected:
         return Recovered(None, located, facts["timings_ms"])
-    return Recovered(reply["pixels"], located, facts["timings_ms"], reply["uncertainty"])
+    from_copy = facts.get("from_copy", False)
+    return Recovered(reply["pixels"], located, facts["timings_ms"], reply["uncertainty"], from_copy)
 
 
 def _encoded(reply: Reply) -> Encoded:

@@ -65,9 +65,11 @@ class Client:
             future.cancel()
             raise
 
-    def protect(self, image: object, *, psnr_db: float | None = None) -> Protected:
+    def protect(
+        self, image: object, *, psnr_db: float | None = None, copy: bool = False
+    ) -> Protected:
         """Protect an image."""
-        return self._run(self._client.protect(image, psnr_db=psnr_db))
+        return self._run(self._client.protect(image, psnr_db=psnr_db, copy=copy))
 
     def locate(self, image: object, *, turned: bool = False) -> Located:
         """Say whether an image is protected and where in its original it lay."""

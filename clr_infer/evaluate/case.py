@@ -57,6 +57,7 @@ class Answer:
     error: str | None = None
     uncertainty: np.ndarray | None = None
     expected_psnr_out: float | None = None
+    from_copy: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def recover(session: "Session", received: np.ndarray, turned: bool = False) -> A
         spent,
         uncertainty=found.uncertainty,
         expected_psnr_out=found.expected_psnr_db,
+        from_copy=found.from_copy,
     )
 
 
@@ -228,6 +230,7 @@ def measure_case(
         "box": list(crop.box),
         "received_px": [received.shape[1], received.shape[0]],
         "protected": answer.protected,
+        "from_copy": answer.from_copy,
         "confidence": answer.confidence,
         "predicted_box": None if answer.crop_box is None else list(answer.crop_box),
         **place(truth, answer),

@@ -16,6 +16,7 @@ from ..geometry import FULL_FRAME, Box
 
 __all__ = [
     "CONDITIONS",
+    "COPIES",
     "FULL",
     "KEPT",
     "LIMITS",
@@ -163,11 +164,19 @@ CONDITIONS = _FULL | _LIMITS
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A named choice of conditions and kept sides."""
+    """A named choice of conditions and kept sides.
+
+    Attributes:
+        name: its key.
+        conditions: what happens to the protected images.
+        kept: sides of the crops.
+        copy: images are protected with a fragile copy.
+    """
 
     name: str
     conditions: tuple[Condition, ...]
     kept: tuple[float, ...]
+    copy: bool = False
 
 
 QUICK = EvaluationSet(
@@ -175,7 +184,9 @@ QUICK = EvaluationSet(
 )
 FULL = EvaluationSet("full", tuple(_FULL.values()), KEPT)
 LIMITS = EvaluationSet("limits", tuple(_LIMITS.values()), MAIN_KEPT)
-SETS = {chosen.name: chosen for chosen in (QUICK, FULL, LIMITS)}
+_COPIED = "clean clean-half clean-third occlude=0.1 occlude=0.33 border=0.1 jpeg95 jpeg80".split()
+COPIES = EvaluationSet("copies", tuple(CONDITIONS[name] for name in _COPIED), KEPT, copy=True)
+SETS = {chosen.name: chosen for chosen in (QUICK, FULL, LIMITS, COPIES)}
 
 
 def pick_set(chosen: EvaluationSet | str) -> EvaluationSet:

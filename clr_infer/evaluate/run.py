@@ -96,6 +96,7 @@ class _Job:
     plan: list[tuple[Condition, Crop]]
     paired: float
     psnr_db: float
+    copy: bool
     seed: int
 
     def __len__(self) -> int:
@@ -115,7 +116,7 @@ def _measure(session: "Session", job: _Job, tick: Callable[[], object]) -> _Meas
     """Protect an image once and run its cases."""
     place = {"image": job.name, "index": job.index}
     began = time.perf_counter()
-    protected = session.protect(job.pixels, psnr_db=job.psnr_db).image
+    protected = session.protect(job.pixels, psnr_db=job.psnr_db, copy=job.copy).image
     spent = elapsed_ms(began)
     visibility = measure_visibility(job.pixels, protected) | {"protect_ms": spent}
     original, cases = Original(job.pixels), []
@@ -186,6 +187,7 @@ def evaluate(
     if workers == 1:
         _warm_up(session, originals[0][1], strength)
     facts = gather_facts(session, conditions, levels, strength, seed) | {"workers": workers}
+    facts["copy"] = chosen.copy
     jobs = [
         _Job(
             index,
@@ -194,6 +196,7 @@ def evaluate(
             protocol.plan_image(conditions, levels, seed, index, pixels.shape[1::-1]),
             protocol.paired_kept(index, levels),
             strength,
+            chosen.copy,
             seed,
         )
         for index, (name, pixels) in enumerate(originals)

@@ -82,6 +82,7 @@ _UNCERTAINTY = Port(
 
 _READING = {"frame": "which picture of an animation, from 0 (default: animations are refused)"}
 _TURNED = {"turned": "true takes the time to look for mirrored, turned and very crooked pictures"}
+_COPY = {"copy": "true also writes a copy of the original, for fragments that stay lossless"}
 _WRITING = {
     "format": "of output image: png (default), jpeg, webp, tiff or bmp",
     "quality": "1 to 100, of jpeg and webp",
@@ -96,7 +97,7 @@ IMAGE_MODELS = {
             "protect",
             ("protect",),
             (_IMAGE, _PIXELS, _RESULT),
-            {"strength": "PSNR in dB, 30 to 50, as a string", **_WRITING, **_READING},
+            {"strength": "PSNR in dB, 30 to 50, as a string", **_COPY, **_WRITING, **_READING},
         ),
         ImageModelSpec(
             "clr_locate",
@@ -134,6 +135,7 @@ def located_to_json(located: Located) -> dict[str, Any]:
         "picture_px": located.picture_px,
         "turn": located.turn,
         "timings_ms": located.timings_ms,
+        "by_copy": located.by_copy,
     }
 
 
@@ -155,4 +157,5 @@ def located_from_json(values: dict[str, Any]) -> Located:
         (left, top, right, bottom),
         Turn(*values["turn"]),
         timings,
+        values.get("by_copy", False),  # servers from before it say nothing of copies
     )

@@ -129,8 +129,8 @@ def answer(
         options["psnr_db"] = _number(parameters, "strength")
     if spec.call == "fg_jpeg":
         options["qf"] = _number(parameters, "qf")
-    if "turned" in parameters:
-        options["turned"] = bool(parameters["turned"])
+    for flag in {"turned", "copy"} & set(parameters):
+        options[flag] = bool(parameters[flag])
     result = getattr(session, spec.call)(source.pixels, **options)
 
     located = result if spec.call == "locate" else getattr(result, "located", None)
@@ -161,8 +161,9 @@ def _facts(result: Any, located: Located | None, source: LoadedImage) -> np.ndar
         facts["located"] = located_to_json(located)
     if isinstance(result, Recovered):
         facts["expected_psnr_db"] = result.expected_psnr_db
+        facts["from_copy"] = result.from_copy
     if isinstance(result, Protected):
-        facts["psnr_db"] = result.psnr_db
+        facts |= {"psnr_db": result.psnr_db, "copy_psnr_db": result.copy_psnr_db}
     return np.frombuffer(bytearray(json.dumps(facts).encode()), np.uint8)
 
 

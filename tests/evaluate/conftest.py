@@ -43,14 +43,14 @@ class FakeSession:
         self.runtime, self.settings = FakeRuntime(), DEFAULT_SETTINGS
         manifest = {"format": 1, "steps": 7, "files": {"a.onnx": "00ff"}, "validation": {}}
         self.weights = SimpleNamespace(manifest=manifest, psnr_db=38.5, default_psnr_db=38.5)
-        self.protected = []
+        self.protected, self.copied = [], False
 
     @staticmethod
     def picture(treatment):
         return coordinates(TREATMENTS[treatment])
 
-    def protect(self, image, *, psnr_db):
-        self.strength = psnr_db
+    def protect(self, image, *, psnr_db=None, copy=False):
+        self.strength, self.copied = psnr_db, copy
         self.protected.append(image)
         marked = image.copy()
         marked[..., 2] += 1
@@ -74,7 +74,8 @@ class FakeSession:
         if not located.protected:
             return Recovered(None, located)
         whole = coordinates(int(image[0, 0, 2]) // 10 * 10)
-        return Recovered(whole, located, cell_uncertainty=np.full((4, 4), UNSURE, np.float32))
+        cells = np.full((4, 4), UNSURE, np.float32)
+        return Recovered(whole, located, {}, cells, from_copy=self.copied)
 
 
 @pytest.fixture

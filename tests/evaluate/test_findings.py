@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from clr_infer.errors import InputError
-from clr_infer.evaluate import findings, page_plots
+from clr_infer.evaluate import evaluate, findings, page_plots
 from clr_infer.evaluate.targets import Target, targets, targets_table
 
 
@@ -89,6 +89,21 @@ def test_verdicts_at_thresholds(report):
 def test_limits_have_a_row_each(report):
     text = findings.limits_table(report)
     assert len(text.splitlines()) == 2 + len(report["facts"]["conditions"])
+
+
+def test_copies_stand_beside_the_networks(session):
+    image = [("a", session.picture("found")), ("b", session.picture("missed"))]
+    report = evaluate(session, image, "copies", progress=False).as_dict()
+    drawn = findings.copies_table(report)
+    rows = [line.split(" | ") for line in drawn.splitlines() if line.startswith("| ")][2:]
+    labels = [row[0].removeprefix("| ") for row in rows]
+    assert labels[:3] == ["crop only", "crop only, kept below 0.6", "crop only, kept 0.5"]
+    assert labels[-2:] == ["JPEG 95", "JPEG 80"] and len(labels) == 9
+    assert rows[0][1:3] == ["12", "50.0 %"]
+    main = report["aggregates"]["by_condition"]["clean"]["main"]
+    assert rows[0][4] == f"{main['predicted']['psnr_out']:.2f}"
+    assert rows[0][6] == f"{main['true']['psnr_out']:.2f}"
+    assert "with the copy" in drawn
 
 
 def test_watermarks_show_what_comes_back_and_what_does_not():

@@ -156,5 +156,10 @@ def test_sets_by_name_and_strength(session):
     assert session.strength == report.facts["psnr_db"] == 35.0
     evaluate(session, image, conditions=CLEAN, kept=[0.84], progress=False)
     assert session.strength == 38.5
+    assert not session.copied and report.facts["copy"] is False
+    copied = evaluate(session, image, "copies", kept=[0.84], progress=False)
+    assert session.copied and copied.facts["copy"] is True
+    assert [row["from_copy"] for row in copied.cases] == [r["protected"] for r in copied.cases]
+    assert any(row["from_copy"] for row in copied.cases)
     with pytest.raises(UsageError, match="quick, full"):
         evaluate(session, image, "quickest")

@@ -39,6 +39,7 @@ def _same_place(ours, theirs):
     assert ours.crop_box == theirs.crop_box and ours.box_px == theirs.box_px
     assert ours.canvas_px == theirs.canvas_px
     assert ours.picture_px == theirs.picture_px and ours.turn == theirs.turn
+    assert ours.by_copy == theirs.by_copy
     np.testing.assert_array_equal(ours.mask, theirs.mask)
 
 
@@ -56,6 +57,7 @@ def test_results_equal_those_of_a_session_bit_for_bit(
         _same_place(found.located, expected.located)
         np.testing.assert_array_equal(found.image, expected.image)
         np.testing.assert_array_equal(found.cell_uncertainty, expected.cell_uncertainty)
+        assert not found.from_copy and ours.copy_psnr_db is None
         unprotected = client.recover(photo)
         assert unprotected.image is None and unprotected.uncertainty is None
         _same_place(unprotected.located, session.recover(photo).located)
@@ -126,6 +128,21 @@ def test_turned_fragments_are_looked_for_where_that_is_asked_for(client, session
     _same_place(located, ours.located)
     encoded = client.recover_encoded(turned, turned=True)
     assert Turn(*encoded.facts["located"]["turn"]) == ours.located.turn
+
+
+def test_copies_are_written_and_read_by_a_server(client, session, photo):
+    ours, theirs = (one.protect(photo, copy=True) for one in (client, session))
+    np.testing.assert_array_equal(ours.image, theirs.image)
+    assert ours.copy_psnr_db == theirs.copy_psnr_db > 23
+    cut = np.ascontiguousarray(ours.image[30:210, 50:310])
+    found, expected = client.recover(cut), session.recover(cut)
+    assert found.from_copy and found.located.by_copy
+    _same_place(client.locate(cut), expected.located)
+    np.testing.assert_array_equal(found.image, expected.image)
+    np.testing.assert_array_equal(found.cell_uncertainty, expected.cell_uncertainty)
+    file = client.protect_encoded(photo, copy=True)
+    assert file.facts["copy_psnr_db"] == ours.copy_psnr_db
+    assert client.recover_encoded(file.content).facts["from_copy"]
 
 
 def test_the_asynchronous_client_gives_the_same(serving, session, fragment):

@@ -1,0 +1,274 @@
+"""The fragile copy: the original itself, coded small, in the lowest bits of its protected image.
+
+What the networks write outlives JPEG and is read as a blurred picture. A copy is read as it was
+coded, sharp, and places its fragment to the pixel; but the first step that changes pixels, any
+codec with losses or any resizing, ends it. So it comes on top of the protection, where it is asked
+for, and serves the fragments that stay lossless.
+
+The original is coded as AVIF, to fit into 12 of 100 of the image's tiles. RaptorQ (RFC 6330) makes
+a packet of that for each tile, see :mod:`.lowest_bits`, and any 12 of 100 give it back, whichever
+they are. A crop that keeps half of each side holds as many.
+"""
+
+import bisect
+import functools
+import io
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, features
+
+from .border import inside_border
+from .errors import ImageError, RuntimeUnavailable
+from .geometry import Box, crop_mask
+from .image_checks import check_canvas
+from .lowest_bits import ROOM_BYTES, TILE_PX, Tile, grid_size, read_tiles, write_tiles
+from .preprocess import reduce_pixels, resize_pixels
+from .results import Located
+from .settings import Settings
+
+__all__ = ["CodedCopy", "FragileCopy", "code_copy", "read_copy", "with_copy"]
+
+_SHARE = 0.12
+_PIXELS_MAX = 2**20
+_HALVINGS_MAX = 2
+_QUALITIES = range(1, 96, 3)
+_SPEED = 10
+
+_FACTS = struct.Struct(">HHI")
+_SYMBOL_BYTES = ROOM_BYTES - _FACTS.size
+_PACKET_ID = struct.Struct(">I")
+"""As RaptorQ has it: the block, of which there is one, and the number of the symbol."""
+
+_ERROR_STEPS = 4.0
+"""The copy's error is noted in quarters of a level, in one byte."""
+
+_AGREE_LEVELS = 12.0
+"""A fragment's tiles have mean colours at most so far from the copy's, in the median: two to four
+in photographs of ours."""
+
+_CELLS = 64
+
+_Px = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class FragileCopy:
+    """What the tiles of a received image say.
+
+    Attributes:
+        located: its place, exact to the pixel.
+        picture: what of it shows the original, HxWx3 uint8.
+        image: the copy, at its own size, HxWx3 uint8; ``None`` if too few tiles are left.
+        cell_uncertainty: the standard deviation of the copy's error, as it was measured when the
+            copy was made: rows x columns float32, in levels of 255.
+    """
+
+    located: Located
+    picture: np.ndarray
+    image: np.ndarray | None
+    cell_uncertainty: np.ndarray
+
+
+@dataclass(frozen=True)
+class CodedCopy:
+    """A copy that is ready to be written.
+
+    Attributes:
+        records: what each tile is to carry, rows x columns x bytes uint8.
+        error: the standard deviation of the copy's error, in levels of 255.
+    """
+
+    records: np.ndarray
+    error: float
+
+
+def code_copy(original: np.ndarray) -> CodedCopy:
+    """Code an image, HxWx3 uint8, as well as its tiles can hold it.
+
+    Raises:
+        ImageError: it is too small to hold a copy of itself.
+        RuntimeUnavailable: Pillow comes without AVIF.
+    """
+    from raptorq import Encoder  # taken when needed: nothing else misses it on a bare machine
+
+    if not features.check("avif"):
+        raise RuntimeUnavailable(
+            "a copy needs a Pillow that writes AVIF, as its wheels do: pip install --upgrade pillow"
+        )
+    height, width = original.shape[:2]
+    columns, rows = grid_size(width, height)
+    room_bytes = int(_SHARE * columns * rows) * _SYMBOL_BYTES
+    content = _encoded(reduce_pixels(original, _PIXELS_MAX), room_bytes)
+    if content is None:
+        raise ImageError(
+            f"the image is {width}x{height} pixels, too small to hold a copy of itself, which most "
+            "of 256x256 pixels are not (leave the copy out, or enlarge the image)"
+        )
+    shown = resize_pixels(_decoded(content), width, height)
+    error = float(np.sqrt(np.square(np.subtract(shown, original, dtype=np.float32)).mean()))
+    noted = min(round(_ERROR_STEPS * error), 255)
+    facts = _FACTS.pack(width, height, len(content) << 8 | noted)
+    needed = -(-len(content) // _SYMBOL_BYTES)
+    encoder = Encoder.with_defaults(content, _SYMBOL_BYTES)
+    packets = encoder.get_encoded_packets(columns * rows - needed)
+    records = b"".join(facts + packet[_PACKET_ID.size :] for packet in packets)
+    shape = (rows, columns, ROOM_BYTES)
+    return CodedCopy(np.frombuffer(records, np.uint8).reshape(shape), error)
+
+
+def with_copy(protected: np.ndarray, copy: CodedCopy) -> np.ndarray:
+    """A protected image, HxWx3 uint8, with the copy of its original written into it."""
+    marked = protected.copy()
+    write_tiles(marked, copy.records)
+    return marked
+
+
+def _encoded(image: np.ndarray, room_bytes: int) -> bytes | None:
+    """An image as AVIF, as good as fits; of a half or a quarter of its pixels if it has to be."""
+    for _ in range(_HALVINGS_MAX + 1):
+        coded = functools.cache(functools.partial(_avif, image))
+        fitting = bisect.bisect_right(_QUALITIES, room_bytes, key=lambda q: len(coded(q)))
+        if fitting:
+            return coded(_QUALITIES[fitting - 1])
+        image = reduce_pixels(image, image.shape[0] * image.shape[1] / 2)
+    return None
+
+
+def _avif(image: np.ndarray, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "AVIF", quality=quality, speed=_SPEED)
+    return buffer.getvalue()
+
+
+def _decoded(content: bytes) -> np.ndarray:
+    """The pixels of a copy, HxWx3 uint8.
+
+    Raises:
+        OSError: it is none.
+    """
+    with Image.open(io.BytesIO(content), formats=["AVIF"]) as picture:
+        if picture.width * picture.height > 2 * _PIXELS_MAX:
+            raise OSError("larger than any copy")
+        return np.asarray(picture.convert("RGB"))
+
+
+def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
+    """Read what is left of a copy.
+
+    Args:
+        received: HxWx3 uint8, upright.
+        settings: limits.
+
+    Returns:
+        ``None`` where no tile is left, or where they belong to another picture than this one.
+
+    Raises:
+        ImageError: the original is larger than the limit.
+    """
+    tiles = read_tiles(received)
+    if not tiles:
+        return None
+
+    def origin(tile: Tile) -> tuple[int, int, bytes]:
+        left, top = tile.left - TILE_PX * tile.column, tile.top - TILE_PX * tile.row
+        return left, top, tile.record[: _FACTS.size]
+
+    (left, top, facts), _ = Counter(map(origin, tiles)).most_common(1)[0]
+    own = [tile for tile in tiles if origin(tile) == (left, top, facts)]
+    width, height, rest = _FACTS.unpack(facts)
+    length, error = rest >> 8, (rest & 255) / _ERROR_STEPS
+    columns, rows = grid_size(width, height)
+    if not length or any(tile.column >= columns or tile.row >= rows for tile in own):
+        return None  # not written here
+    check_canvas(width, height, settings)
+    image = _assembled(own, columns, length)
+    if image is not None and not _agree(received, own, image, (width, height)):
+        return None
+    x0, y0, x1, y1 = _shown_px(received, own, (left, top, left + width, top + height), settings)
+    box_px = (x0 - left, y0 - top, x1 - left, y1 - top)
+    located = Located(
+        protected=True,
+        confidence=1.0,
+        crop_box=Box(*(at / side for at, side in zip(box_px, 2 * (width, height), strict=True))),
+        box_px=box_px,
+        canvas_px=(width, height),
+        mask=crop_mask(box_px, width, height),
+        picture_px=(x0, y0, x1, y1),
+        by_copy=True,
+    )
+    cells = np.full((_CELLS, _CELLS), max(error, 1.0 / _ERROR_STEPS), np.float32)
+    return FragileCopy(located, np.ascontiguousarray(received[y0:y1, x0:x1]), image, cells)
+
+
+def _shown_px(received: np.ndarray, tiles: Sequence[Tile], frame: _Px, settings: Settings) -> _Px:
+    """The part of a received image that shows the original.
+
+    That is where tiles are whole, and what lies between them and the edge of the original, of the
+    received image, or of a plain border around them, where less than a tile would fit.
+
+    Args:
+        received: HxWx3 uint8.
+        tiles: those of the original.
+        frame: where the original would lie.
+        settings: limits.
+    """
+    whole = (
+        min(tile.left for tile in tiles),
+        min(tile.top for tile in tiles),
+        max(tile.left for tile in tiles) + TILE_PX,
+        max(tile.top for tile in tiles) + TILE_PX,
+    )
+    edges = (0, 0, received.shape[1], received.shape[0])
+    inner = inside_border(received, settings)
+    if inner is not None and _outer(inner, whole) == inner:
+        edges = inner
+    near = zip(_inner(edges, frame), whole, strict=True)
+    x0, y0, x1, y1 = (edge if abs(edge - own) < TILE_PX else own for edge, own in near)
+    return x0, y0, x1, y1
+
+
+def _outer(a: _Px, b: _Px) -> _Px:
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
+def _inner(a: _Px, b: _Px) -> _Px:
+    return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
+
+
+def _assembled(tiles: Sequence[Tile], columns: int, length: int) -> np.ndarray | None:
+    """The copy that tiles hold, HxWx3 uint8; nothing if they are too few for it."""
+    from raptorq import Decoder
+
+    decoder = Decoder.with_defaults(length, _SYMBOL_BYTES)
+    for tile in tiles:
+        number = _PACKET_ID.pack(tile.row * columns + tile.column)
+        content = decoder.decode(number + tile.record[_FACTS.size :])
+        if content is not None:
+            try:
+                return _decoded(content)
+            except (OSError, ValueError, SyntaxError):  # as Pillow has it: no such image
+                return None
+    return None
+
+
+def _agree(
+    received: np.ndarray, tiles: Sequence[Tile], image: np.ndarray, size: tuple[int, int]
+) -> bool:
+    """Whether what was received looks like the copy that it holds, tile by tile."""
+    columns, rows = grid_size(*size)
+    whole = (0.0, 0.0, columns * TILE_PX / size[0], rows * TILE_PX / size[1])
+    box = tuple(share * side for share, side in zip(whole, 2 * image.shape[1::-1], strict=True))
+    reduced = Image.fromarray(image).resize((columns, rows), Image.Resampling.BOX, box=box)
+    means = np.asarray(reduced, np.float32)
+    differences = [
+        np.abs(
+            received[tile.top : tile.top + TILE_PX, tile.left : tile.left + TILE_PX].mean((0, 1))
+            - means[tile.row, tile.column]
+        ).mean()
+        for tile in tiles
+    ]
+    return float(np.median(differences)) <= _AGREE_LEVELS

@@ -1,0 +1,155 @@
+"""The fragile copy: sharp from lossless crops, gone after all else, never believed blindly."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clr_infer import fragile_copy
+from clr_infer.attacks.real import apply
+from clr_infer.attacks.steps import parse_chain
+from clr_infer.errors import ImageError, RuntimeUnavailable
+from clr_infer.fragile_copy import code_copy, read_copy, with_copy
+from clr_infer.geometry import Box
+from clr_infer.lowest_bits import ROOM_BYTES, TILE_PX, grid_size, write_tiles
+from clr_infer.preprocess import resize_pixels
+from clr_infer.residual import psnr_of_mse
+from clr_infer.settings import DEFAULT_SETTINGS, Settings
+
+
+def _read(image: np.ndarray, settings: Settings = DEFAULT_SETTINGS):
+    return read_copy(np.ascontiguousarray(image), settings)
+
+
+def _attacked(image: np.ndarray, words: str) -> np.ndarray:
+    return apply(image, parse_chain(words), np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def marked(coffee) -> np.ndarray:
+    return with_copy(coffee, code_copy(coffee))
+
+
+def test_the_error_is_that_of_the_copy(coffee):
+    copy = code_copy(coffee)
+    found = _read(with_copy(coffee, copy))
+    shown = resize_pixels(found.image, coffee.shape[1], coffee.shape[0])
+    error = np.sqrt(np.square(shown.astype(float) - coffee).mean())
+    assert copy.error == pytest.approx(error, abs=1e-3)
+    assert found.cell_uncertainty == pytest.approx(error, abs=0.13)
+    assert psnr_of_mse(error**2) > 27
+
+
+@pytest.mark.parametrize(
+    "box_px", [(0, 0, 600, 400), (1, 1, 301, 201), (217, 103, 523, 333), (300, 200, 600, 400)]
+)
+def test_a_crop_of_half_of_each_side_shows_the_copy_and_its_exact_place(coffee, marked, box_px):
+    assert marked.shape == (400, 600, 3)
+    x0, y0, x1, y1 = box_px
+    found = _read(marked[y0:y1, x0:x1])
+    place = found.located
+    assert place.protected and place.by_copy and place.confidence == 1.0
+    assert place.box_px == box_px and place.canvas_px == (600, 400)
+    assert place.crop_box == Box(x0 / 600, y0 / 400, x1 / 600, y1 / 400)
+    assert place.picture_px == (0, 0, x1 - x0, y1 - y0)
+    assert (place.mask > 0).sum() == (x1 - x0) * (y1 - y0)
+    assert np.array_equal(found.picture, marked[y0:y1, x0:x1])
+    assert np.array_equal(found.image, _read(marked).image)
+
+
+def test_less_than_is_needed_still_says_where_it_lay(marked):
+    found = _read(marked[150:260, 210:340])
+    assert found.image is None
+    assert found.located.box_px == (210, 150, 340, 260)
+
+
+def test_what_was_painted_over_is_left_out(marked):
+    painted = marked.copy()
+    painted[120:280, 200:400] = 0
+    assert np.array_equal(_read(painted).image, _read(marked).image)
+
+
+def test_borders_around_it_are_no_part_of_the_picture(marked):
+    framed = np.full((330, 420, 3), 30, np.uint8)
+    framed[32:302, 64:394] = marked[65:335, 129:459]  # cut off the grid on every side
+    place = _read(framed).located  # two lines beside a border count as mixed with it
+    assert place.picture_px == (66, 34, 392, 300) and place.box_px == (131, 67, 457, 333)
+    framed[::2, ::3] ^= 2  # plain no more: what cannot be told from it is left out
+    framed[32:302, 64:394] = marked[65:335, 129:459]
+    x0, y0, x1, y1 = _read(framed).located.picture_px
+    assert 64 <= x0 < 64 + TILE_PX and 394 - TILE_PX < x1 <= 394
+    assert 32 <= y0 < 32 + TILE_PX and 302 - TILE_PX < y1 <= 302
+    whole = np.full((500, 700, 3), 255, np.uint8)
+    whole[50:450, 50:650] = marked
+    assert _read(whole).located.picture_px == (50, 50, 650, 450)
+
+
+@pytest.mark.parametrize(
+    "words", ["jpeg=100", "webp=95", "resize=1.5", "gaussian=3", "noise=0.02", "tone=0.01,1"]
+)
+def test_anything_with_losses_ends_it(marked, words):
+    assert _read(_attacked(marked, words)) is None
+
+
+@pytest.mark.parametrize("name", ["raccoon", "coffee", "rocket"])
+def test_other_pictures_hold_none(name, request):
+    assert _read(request.getfixturevalue(name)) is None
+
+
+def test_tiles_that_were_carried_to_another_picture_are_not_believed(marked, rocket):
+    stolen = resize_pixels(rocket, 600, 400) & 0xFE | marked & 1
+    assert _read(stolen) is None
+
+
+def _forged(image: np.ndarray, facts: tuple[int, int, int], place: int = 0) -> np.ndarray:
+    """An image whose tiles state anything; they are whole."""
+    columns, rows = grid_size(image.shape[1], image.shape[0])
+    record = fragile_copy._FACTS.pack(*facts).ljust(ROOM_BYTES, b"\x5a")
+    records = np.frombuffer(record * rows * columns, np.uint8).reshape(rows, columns, ROOM_BYTES)
+    forged = image.copy()
+    write_tiles(forged, records)
+    return forged
+
+
+def test_forged_tiles_do_no_harm(coffee):
+    assert _read(_forged(coffee, (600, 400, 0))) is None  # no bytes at all
+    assert _read(_forged(coffee, (64, 64, 100 << 8))) is None  # tiles beyond the image
+    assert _read(_forged(coffee, (600, 400, 100 << 8))).image is None  # no AVIF
+    assert _read(_forged(coffee, (600, 400, 0xFFFFFF << 8))).image is None  # never complete
+    with pytest.raises(ImageError, match="limit"):
+        _read(_forged(coffee, (60000, 60000, 100 << 8)))
+
+
+def test_a_copy_that_unfolds_is_not_opened(coffee, monkeypatch):
+    buffer = io.BytesIO()
+    Image.new("RGB", (5000, 5000)).save(buffer, "AVIF", quality=1, speed=10)
+    monkeypatch.setattr(fragile_copy, "_encoded", lambda *_: buffer.getvalue())
+    monkeypatch.setattr(fragile_copy, "_decoded", lambda _: coffee)
+    marked = with_copy(coffee, code_copy(coffee))
+    monkeypatch.undo()
+    assert _read(marked).image is None
+
+
+def test_larger_images_keep_a_copy_of_a_megapixel(raccoon):
+    large = resize_pixels(raccoon, 2400, 1600)
+    found = _read(with_copy(large, code_copy(large))[300:1100, 500:1500])
+    assert found.located.box_px == (500, 300, 1500, 1100)
+    assert 0.9 * 2**20 < found.image.shape[0] * found.image.shape[1] <= 1.01 * 2**20
+
+
+def test_busy_images_shrink_until_they_fit():
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    assert _read(with_copy(noise, code_copy(noise))).image.shape == (91, 91, 3)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (128, 96)])
+def test_an_image_that_cannot_hold_itself_is_refused(coffee, size):
+    with pytest.raises(ImageError, match="too small to hold a copy"):
+        code_copy(resize_pixels(coffee, *size))
+
+
+def test_pillow_without_avif_says_what_to_install(coffee, monkeypatch):
+    monkeypatch.setattr(fragile_copy.features, "check", lambda _: False)
+    with pytest.raises(RuntimeUnavailable, match="pillow"):
+        code_copy(coffee)
