@@ -7,7 +7,8 @@ for, and serves the fragments that stay lossless.
 
 The original is coded as AVIF, to fit into 12 of 100 of the image's tiles. RaptorQ (RFC 6330) makes
 a packet of that for each tile, see :mod:`.lowest_bits`, and any 12 of 100 give it back, whichever
-they are. A crop that keeps half of each side holds as many.
+they are. A crop that keeps half of each side holds as many. A tile that lies within the fragment
+and is not whole was altered: the copy shows what it was.
 """
 
 import bisect
@@ -190,15 +191,17 @@ def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
         return None
     x0, y0, x1, y1 = _shown_px(received, own, (left, top, left + width, top + height), settings)
     box_px = (x0 - left, y0 - top, x1 - left, y1 - top)
+    altered_px = () if image is None else _altered_px(own, box_px, columns, rows)
     located = Located(
         protected=True,
         confidence=1.0,
         crop_box=Box(*(at / side for at, side in zip(box_px, 2 * (width, height), strict=True))),
         box_px=box_px,
         canvas_px=(width, height),
-        mask=crop_mask(box_px, width, height),
+        mask=crop_mask(box_px, width, height, altered_px),
         picture_px=(x0, y0, x1, y1),
         by_copy=True,
+        altered_px=altered_px,
     )
     cells = np.full((_CELLS, _CELLS), max(error, 1.0 / _ERROR_STEPS), np.float32)
     return FragileCopy(located, np.ascontiguousarray(received[y0:y1, x0:x1]), image, cells)
@@ -229,6 +232,29 @@ def _shown_px(received: np.ndarray, tiles: Sequence[Tile], frame: _Px, settings:
     near = zip(_inner(edges, frame), whole, strict=True)
     x0, y0, x1, y1 = (edge if abs(edge - own) < TILE_PX else own for edge, own in near)
     return x0, y0, x1, y1
+
+
+def _altered_px(tiles: Sequence[Tile], box_px: _Px, columns: int, rows: int) -> tuple[_Px, ...]:
+    """Tiles that lie in what was received and are not whole, as runs along rows, in canvas pixels.
+
+    Args:
+        tiles: those that are whole.
+        box_px: where the received image lies in the canvas.
+        columns: of the canvas, in tiles.
+        rows: the same, downwards.
+    """
+    whole = {(tile.column, tile.row) for tile in tiles}
+    x0, y0 = (-(-at // TILE_PX) for at in box_px[:2])
+    x1, y1 = min(box_px[2] // TILE_PX, columns), min(box_px[3] // TILE_PX, rows)
+    found = []
+    for row in range(y0, y1):
+        start = x0
+        for column in range(x0, x1 + 1):
+            if column == x1 or (column, row) in whole:
+                if start < column:
+                    found.append((start, row, column, row + 1))
+                start = column + 1
+    return tuple((a * TILE_PX, b * TILE_PX, c * TILE_PX, d * TILE_PX) for a, b, c, d in found)
 
 
 def _outer(a: _Px, b: _Px) -> _Px:

@@ -1,5 +1,6 @@
 """Crop boxes and turns: what they are, and the only home of the boxes' arithmetic."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -83,9 +84,22 @@ def placed_box(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     return x0, y0, x0 + width, y0 + height
 
 
-def crop_mask(box_px: tuple[int, int, int, int], width: int, height: int) -> np.ndarray:
-    """Draw a mask, HxW uint8: 255 where the received image shows the original, else 0."""
+def crop_mask(
+    box_px: tuple[int, int, int, int],
+    width: int,
+    height: int,
+    altered_px: Iterable[tuple[int, int, int, int]] = (),
+) -> np.ndarray:
+    """Draw a mask, HxW uint8: 255 where the received image shows the original, else 0.
+
+    Args:
+        box_px: where it lies.
+        width: of the canvas.
+        height: of the canvas.
+        altered_px: boxes within it that show something else.
+    """
     mask = np.zeros((height, width), np.uint8)
-    x0, y0, x1, y1 = box_px
-    mask[y0:y1, x0:x1] = 255
+    for value, boxes in ((255, (box_px,)), (0, altered_px)):
+        for x0, y0, x1, y1 in boxes:
+            mask[y0:y1, x0:x1] = value
     return mask

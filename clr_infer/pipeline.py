@@ -9,7 +9,7 @@ from .composite import composite
 from .errors import InputError
 from .fragile_copy import FragileCopy, code_copy, read_copy, with_copy
 from .localization import Localized, localize
-from .preprocess import check_pixels
+from .preprocess import check_pixels, resize_pixels
 from .residual import measured_psnr_db, psnr_of_mse
 from .results import Located, Protected, Recovered, Simulated
 from .runtimes.base import Runtime
@@ -151,12 +151,15 @@ def _read_copies(
 
 
 def _shown(copy: FragileCopy, image: np.ndarray, settings: Settings) -> Recovered:
-    """A recovered original whose missing part its own copy shows."""
-    crop_box = copy.located.crop_box
-    assert crop_box is not None
+    """A recovered original whose missing and altered parts its own copy shows."""
+    located = copy.located
+    assert located.crop_box is not None and located.mask is not None
     frame = image.transpose(2, 0, 1) / np.float32(255.0)
-    canvas = composite(copy.picture, frame, crop_box, settings.feather_px)
-    return Recovered(canvas, copy.located, {}, copy.cell_uncertainty, from_copy=True)
+    canvas = composite(copy.picture, frame, located.crop_box, settings.feather_px)
+    if located.altered_px:
+        whole = resize_pixels(image, *canvas.shape[1::-1])
+        canvas = np.where(located.mask[..., None] > 0, canvas, whole)
+    return Recovered(canvas, located, {}, copy.cell_uncertainty, from_copy=True)
 
 
 def _by_tiles(runtime: Runtime, copies: Sequence[FragileCopy], clock: Stopwatch) -> Localized:

@@ -46,6 +46,8 @@ class Located:
         timings_ms: milliseconds of each stage.
         by_copy: the place was read from a fragile copy, exact to the pixel, see
             :mod:`.fragile_copy`.
+        altered_px: boxes within ``box_px`` that do not show the original any more, as tiles of the
+            copy that are not whole tell; without a copy nothing is known of them.
     """
 
     protected: bool
@@ -58,6 +60,7 @@ class Located:
     turn: Turn = UPRIGHT
     timings_ms: dict[str, float] = field(default_factory=dict)
     by_copy: bool = False
+    altered_px: tuple[tuple[int, int, int, int], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The plain values, as the command line prints them."""
@@ -70,6 +73,7 @@ class Located:
             "picture_px": None if self.picture_px is None else list(self.picture_px),
             "turn": {"mirrored": self.turn.mirrored, "degrees": round(self.turn.degrees, 3)},
             "located_by_copy": self.by_copy,
+            "altered_px": [list(box) for box in self.altered_px],
         }
 
 
@@ -103,11 +107,11 @@ class Recovered:
         were received. ``None`` without protection.
         """
         place = self.located
-        if self.cell_uncertainty is None or place.box_px is None or place.canvas_px is None:
+        if self.cell_uncertainty is None or place.mask is None:
             return None
         from .uncertainty import spread_cells  # takes Pillow, which a client does without
 
-        return spread_cells(self.cell_uncertainty, place.box_px, place.canvas_px)
+        return spread_cells(self.cell_uncertainty, place.mask)
 
     @cached_property
     def expected_psnr_db(self) -> float | None:

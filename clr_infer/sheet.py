@@ -1,9 +1,11 @@
 """Pictures of results: contact sheets, overlays, residuals."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from .geometry import crop_mask
 
 __all__ = ["HEAT_LEVELS", "contact_sheet", "heat", "magnified_residual", "overlay"]
 
@@ -49,16 +51,18 @@ def overlay(
     image: np.ndarray,
     found_px: tuple[int, int, int, int] | None,
     true_px: tuple[int, int, int, int] | None = None,
+    altered_px: Iterable[tuple[int, int, int, int]] = (),
 ) -> np.ndarray:
     """Draw the found box (red) and, if known, the true one (green) on HxWx3 uint8.
 
-    What lies outside the found box is reconstructed, and is dimmed a little to say so.
+    What lies outside the found box, or was altered, is reconstructed, and is dimmed a little to say
+    so.
     """
     shown = image
     if found_px is not None:
-        x0, y0, x1, y1 = found_px
+        received = crop_mask(found_px, image.shape[1], image.shape[0], altered_px) > 0
         shown = (image * 0.72 + 24.0).astype(np.uint8)
-        shown[y0:y1, x0:x1] = image[y0:y1, x0:x1]
+        shown[received] = image[received]
     picture = Image.fromarray(shown)
     draw = ImageDraw.Draw(picture)
     width = max(1, round(max(picture.size) / 250))

@@ -9,24 +9,20 @@ from .residual import psnr_of_mse
 __all__ = ["expected_psnr_db", "spread_cells"]
 
 
-def spread_cells(
-    cells: np.ndarray, box_px: tuple[int, int, int, int], canvas_px: tuple[int, int]
-) -> np.ndarray:
+def spread_cells(cells: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Stretch the uncertainty of a frame's cells to the canvas.
 
     Args:
         cells: rows x columns float32, in levels of 255.
-        box_px: where the received image lies.
-        canvas_px: width and height.
+        mask: canvas height x width uint8, not 0 where pixels were received.
 
     Returns:
         Canvas height x width uint8: the standard deviation of each reconstructed pixel's error in
         levels, at least 1; 0 where pixels were received.
     """
-    stretched = Image.fromarray(cells).resize(canvas_px, Image.Resampling.BILINEAR)
+    stretched = Image.fromarray(cells).resize(mask.shape[::-1], Image.Resampling.BILINEAR)
     levels = np.clip(np.rint(np.asarray(stretched)), 1.0, 255.0).astype(np.uint8)
-    x0, y0, x1, y1 = box_px
-    levels[y0:y1, x0:x1] = 0
+    levels[mask > 0] = 0
     return levels
 
 

@@ -77,7 +77,7 @@ def test_locate_prints_the_promised_json(fragment, capsys):
     (record,) = _json_lines(capsys)
     assert set(record) == {
         "input", "ok", "protected", "confidence", "crop_box", "canvas_px", "picture_px", "turn",
-        "located_by_copy", "outputs", "timings_ms",
+        "located_by_copy", "altered_px", "outputs", "timings_ms",
     }  # fmt: skip
     assert record["protected"] is True and record["confidence"] > 0.9
     np.testing.assert_allclose(record["crop_box"], [0.1, 0.1, 1.0, 0.9], atol=0.01)
@@ -107,7 +107,12 @@ def test_a_copy_is_written_and_shown(tmp_path, capsys):
     assert abs(recovered["expected_psnr_db"] - protected["copy_psnr_db"]) < 0.3
     assert recovered["canvas_px"] == list(Image.open(COFFEE).size) == list(Image.open(whole).size)
     assert main(["recover", cut, "-o", whole, "--force"]) == 0
-    assert "as a copy in it says" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "as a copy in it says" in said and "altered" not in said
+    steps = ["crop=0.1,0.2,0.8,0.9", "occlude=0.1"]
+    assert main(["attack", copied, "-o", cut, "--steps", " ".join(steps), "--force"]) == 0
+    assert main(["locate", cut]) == 0
+    assert "% of what was received was altered" in capsys.readouterr().out
 
 
 def test_unprotected_input_is_no_error(tmp_path, capsys):

@@ -64,10 +64,24 @@ def test_less_than_is_needed_still_says_where_it_lay(marked):
     assert found.located.box_px == (210, 150, 340, 260)
 
 
-def test_what_was_painted_over_is_left_out(marked):
-    painted = marked.copy()
-    painted[120:280, 200:400] = 0
-    assert np.array_equal(_read(painted).image, _read(marked).image)
+def test_what_was_painted_over_is_told_tile_by_tile(marked):
+    painted = marked[20:380, 40:560].copy()
+    painted[100:101, 150:151, 1] ^= 1  # one bit, in the tile from (160, 96) of the canvas
+    painted[200:260, 300:380] = 0  # over the tiles from (320, 192) to (448, 288)
+    found = _read(painted)
+    assert np.array_equal(found.image, _read(marked).image)
+    place, runs = found.located, [(320, y, 448, y + 32) for y in (192, 224, 256)]
+    assert place.altered_px == ((160, 96, 192, 128), *runs)
+    expected = np.zeros((400, 600), bool)
+    expected[20:380, 40:560] = True
+    for x0, y0, x1, y1 in place.altered_px:
+        expected[y0:y1, x0:x1] = False
+    assert np.array_equal(place.mask > 0, expected)
+
+
+def test_nothing_is_altered_where_nothing_was(marked):
+    for part in (marked, marked[7:390, 13:590], marked[40:290, 100:333]):
+        assert _read(part).located.altered_px == ()
 
 
 def test_borders_around_it_are_no_part_of_the_picture(marked):

@@ -44,5 +44,7 @@ def test_a_sloppy_box_still_places_the_whole_crop():
 
 def test_mask_is_white_inside_only():
     mask = crop_mask((2, 1, 5, 3), 8, 4)
+    holed = crop_mask((2, 1, 5, 3), 8, 4, [(3, 1, 4, 2)])
+    assert holed[1, 3] == 0 and (holed != mask).sum() == 1
     assert mask.shape == (4, 8) and mask.dtype == np.uint8
     assert mask[1:3, 2:5].min() == 255 and int(mask.astype(int).sum()) == 255 * 6

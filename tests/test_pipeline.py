@@ -146,6 +146,18 @@ def test_a_lossless_fragment_shows_the_copy_in_it(session, coffee):
     assert np.array_equal(found.image[y0:y1, x0:x1][8:-8, 8:-8], received[8:-8, 8:-8])
 
 
+def test_a_copy_shows_what_was_painted_over(session, coffee):
+    received, _ = _cut(session.protect(coffee, copy=True).image, BOX)
+    painted = received.copy()
+    painted[100:180, 150:260] = 255
+    found, whole = session.recover(painted), session.recover(received)
+    altered = (whole.located.mask > 0) & (found.located.mask == 0)
+    assert 80 * 110 <= altered.sum() <= 144 * 174
+    assert _psnr(found.image[altered], coffee[altered]) > 24
+    assert np.array_equal(found.image[~altered], whole.image[~altered])
+    assert (found.uncertainty[altered] > 0).all() and not whole.uncertainty[altered].any()
+
+
 def test_the_networks_go_on_where_a_copy_ends(session, coffee):
     copied = session.protect(coffee, copy=True).image
     received, truth = _cut(copied, BOX, "jpeg=80")
@@ -208,7 +220,7 @@ def test_bad_arguments_fail_before_any_work(session, coffee):
 
 def test_results_say_how_long_each_stage_took(session, protected):
     result = session.recover(protected)
-    stages = {"preprocess", "align", "localize", "recover", "composite"}
+    stages = {"copy", "preprocess", "align", "localize", "recover", "composite"}
     assert set(result.timings_ms) == stages
     assert all(v >= 0 for v in result.timings_ms.values())
 

@@ -19,11 +19,11 @@ BOX = Box(0.25, 0.0, 0.75, 0.5)
 
 def test_cells_are_spread_over_the_canvas_around_the_received_pixels():
     cells = np.array([[3.0, 3.0], [40.0, 40.0]], np.float32)
-    levels = spread_cells(cells, (10, 5, 30, 20), (40, 60))
+    levels = spread_cells(cells, crop_mask((10, 5, 30, 20), 40, 60))
     assert levels.shape == (60, 40) and levels.dtype == np.uint8
     assert not levels[5:20, 10:30].any() and (levels[:5] == 3).all() and (levels[-10:] == 40).all()
     assert (np.diff(levels[:, 0].astype(int)) >= 0).all()
-    quiet = spread_cells(np.full((2, 2), 1e-3, np.float32), (0, 0, 1, 1), (7, 9))
+    quiet = spread_cells(np.full((2, 2), 1e-3, np.float32), crop_mask((0, 0, 1, 1), 7, 9))
     assert quiet[0, 0] == 0 and quiet.sum() == 7 * 9 - 1  # reconstructed pixels are never sure
 
 

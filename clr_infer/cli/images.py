@@ -270,7 +270,7 @@ def _write_extras(path: Path, result: Any, force: bool) -> dict[str, str]:
     from ..sheet import heat, overlay
 
     located = result.located
-    drawn = overlay(result.image, located.box_px)
+    drawn = overlay(result.image, located.box_px, altered_px=located.altered_px)
     mask = np.repeat(located.mask[..., None], 3, axis=2)
     unsure = heat(result.uncertainty, result.image, located.box_px)
     written = {}
@@ -296,8 +296,16 @@ def _verdict(located: Any, turned: bool) -> str:
         f"protected (confidence {located.confidence:.3f}); {x1 - x0}x{y1 - y0} pixels from "
         f"({x0}, {y0}){set_upright} are crop box [{box}] of an original of {width}x{height}; "
         f"{100 * located.crop_box.area:.1f} % of it was kept"
-        f"{', as a copy in it says' if located.by_copy else ''}"
+        f"{', as a copy in it says' if located.by_copy else ''}{_altered(located)}"
     )
+
+
+def _altered(located: Any) -> str:
+    """How much of what was received does not show the original any more."""
+    received = located.box_px
+    size = (received[2] - received[0]) * (received[3] - received[1])
+    share = 1.0 - np.count_nonzero(located.mask) / size
+    return f"; {100 * share:.1f} % of what was received was altered" if share else ""
 
 
 def _attack(args: argparse.Namespace) -> int:

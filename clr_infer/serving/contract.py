@@ -136,6 +136,7 @@ def located_to_json(located: Located) -> dict[str, Any]:
         "turn": located.turn,
         "timings_ms": located.timings_ms,
         "by_copy": located.by_copy,
+        "altered_px": located.altered_px,
     }
 
 
@@ -147,15 +148,18 @@ def located_from_json(values: dict[str, Any]) -> Located:
     x0, y0, x1, y1 = values["box_px"]
     width, height = values["canvas_px"]
     left, top, right, bottom = values["picture_px"]
+    # Servers from before it say nothing of copies.
+    altered = tuple((x, y, to_x, to_y) for x, y, to_x, to_y in values.get("altered_px", ()))
     return Located(
         True,
         values["confidence"],
         Box(*values["crop_box"]),
         (x0, y0, x1, y1),
         (width, height),
-        crop_mask((x0, y0, x1, y1), width, height),
+        crop_mask((x0, y0, x1, y1), width, height, altered),
         (left, top, right, bottom),
         Turn(*values["turn"]),
         timings,
-        values.get("by_copy", False),  # servers from before it say nothing of copies
+        values.get("by_copy", False),
+        altered,
     )

@@ -140,6 +140,12 @@ def test_copies_are_written_and_read_by_a_server(client, session, photo):
     _same_place(client.locate(cut), expected.located)
     np.testing.assert_array_equal(found.image, expected.image)
     np.testing.assert_array_equal(found.cell_uncertainty, expected.cell_uncertainty)
+    painted = cut.copy()
+    painted[60:90, 70:120] = 0
+    found, expected = client.recover(painted), session.recover(painted)
+    _same_place(found.located, expected.located)
+    assert found.located.altered_px == expected.located.altered_px != ()
+    np.testing.assert_array_equal(found.image, expected.image)
     file = client.protect_encoded(photo, copy=True)
     assert file.facts["copy_psnr_db"] == ours.copy_psnr_db
     assert client.recover_encoded(file.content).facts["from_copy"]
