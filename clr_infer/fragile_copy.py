@@ -13,6 +13,7 @@ and is not whole was altered: the copy shows what it was.
 
 import bisect
 import functools
+import hashlib
 import io
 import struct
 from collections import Counter
@@ -39,17 +40,16 @@ _HALVINGS_MAX = 2
 _QUALITIES = range(1, 96, 3)
 _SPEED = 10
 
-_FACTS = struct.Struct(">HHI")
+_NAME_BYTES = 8
+_FACTS = struct.Struct(f">HHI{_NAME_BYTES}s")
+"""Width and height of the original, length and error of the copy, and a digest of it."""
+
 _SYMBOL_BYTES = ROOM_BYTES - _FACTS.size
 _PACKET_ID = struct.Struct(">I")
 """As RaptorQ has it: the block, of which there is one, and the number of the symbol."""
 
 _ERROR_STEPS = 4.0
 """The copy's error is noted in quarters of a level, in one byte."""
-
-_AGREE_LEVELS = 12.0
-"""A fragment's tiles have mean colours at most so far from the copy's, in the median: two to four
-in photographs of ours."""
 
 _CELLS = 64
 
@@ -112,7 +112,7 @@ def code_copy(original: np.ndarray) -> CodedCopy:
     shown = resize_pixels(_decoded(content), width, height)
     error = float(np.sqrt(np.square(np.subtract(shown, original, dtype=np.float32)).mean()))
     noted = min(round(_ERROR_STEPS * error), 255)
-    facts = _FACTS.pack(width, height, len(content) << 8 | noted)
+    facts = _FACTS.pack(width, height, len(content) << 8 | noted, _name(content))
     needed = -(-len(content) // _SYMBOL_BYTES)
     encoder = Encoder.with_defaults(content, _SYMBOL_BYTES)
     packets = encoder.get_encoded_packets(columns * rows - needed)
@@ -121,10 +121,10 @@ def code_copy(original: np.ndarray) -> CodedCopy:
     return CodedCopy(np.frombuffer(records, np.uint8).reshape(shape), error)
 
 
-def with_copy(protected: np.ndarray, copy: CodedCopy) -> np.ndarray:
+def with_copy(protected: np.ndarray, copy: CodedCopy, settings: Settings) -> np.ndarray:
     """A protected image, HxWx3 uint8, with the copy of its original written into it."""
     marked = protected.copy()
-    write_tiles(marked, copy.records)
+    write_tiles(marked, copy.records, settings.copy_key)
     return marked
 
 
@@ -137,6 +137,11 @@ def _encoded(image: np.ndarray, room_bytes: int) -> bytes | None:
             return coded(_QUALITIES[fitting - 1])
         image = reduce_pixels(image, image.shape[0] * image.shape[1] / 2)
     return None
+
+
+def _name(content: bytes) -> bytes:
+    """What the tiles of one copy have in common, and those of no other."""
+    return hashlib.blake2b(content, digest_size=_NAME_BYTES).digest()
 
 
 def _avif(image: np.ndarray, quality: int) -> bytes:
@@ -162,15 +167,15 @@ def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
 
     Args:
         received: HxWx3 uint8, upright.
-        settings: limits.
+        settings: limits, and the key.
 
     Returns:
-        ``None`` where no tile is left, or where they belong to another picture than this one.
+        ``None`` where no tile is left, none of this key at any rate.
 
     Raises:
         ImageError: the original is larger than the limit.
     """
-    tiles = read_tiles(received)
+    tiles = read_tiles(received, settings.copy_key)
     if not tiles:
         return None
 
@@ -180,15 +185,13 @@ def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
 
     (left, top, facts), _ = Counter(map(origin, tiles)).most_common(1)[0]
     own = [tile for tile in tiles if origin(tile) == (left, top, facts)]
-    width, height, rest = _FACTS.unpack(facts)
+    width, height, rest, name = _FACTS.unpack(facts)
     length, error = rest >> 8, (rest & 255) / _ERROR_STEPS
     columns, rows = grid_size(width, height)
     if not length or any(tile.column >= columns or tile.row >= rows for tile in own):
         return None  # not written here
     check_canvas(width, height, settings)
-    image = _assembled(own, columns, length)
-    if image is not None and not _agree(received, own, image, (width, height)):
-        return None
+    image = _assembled(own, columns, length, name)
     x0, y0, x1, y1 = _shown_px(received, own, (left, top, left + width, top + height), settings)
     box_px = (x0 - left, y0 - top, x1 - left, y1 - top)
     altered_px = () if image is None else _altered_px(own, box_px, columns, rows)
@@ -265,36 +268,18 @@ def _inner(a: _Px, b: _Px) -> _Px:
     return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
 
 
-def _assembled(tiles: Sequence[Tile], columns: int, length: int) -> np.ndarray | None:
-    """The copy that tiles hold, HxWx3 uint8; nothing if they are too few for it."""
+def _assembled(tiles: Sequence[Tile], columns: int, length: int, name: bytes) -> np.ndarray | None:
+    """The copy that tiles hold, HxWx3 uint8; nothing if they are too few for it, or hold none."""
     from raptorq import Decoder
 
     decoder = Decoder.with_defaults(length, _SYMBOL_BYTES)
     for tile in tiles:
         number = _PACKET_ID.pack(tile.row * columns + tile.column)
         content = decoder.decode(number + tile.record[_FACTS.size :])
-        if content is not None:
-            try:
-                return _decoded(content)
-            except (OSError, ValueError, SyntaxError):  # as Pillow has it: no such image
-                return None
+        if content is None:
+            continue
+        try:
+            return _decoded(content) if _name(content) == name else None
+        except (OSError, ValueError, SyntaxError):  # as Pillow has it: no such image
+            return None
     return None
-
-
-def _agree(
-    received: np.ndarray, tiles: Sequence[Tile], image: np.ndarray, size: tuple[int, int]
-) -> bool:
-    """Whether what was received looks like the copy that it holds, tile by tile."""
-    columns, rows = grid_size(*size)
-    whole = (0.0, 0.0, columns * TILE_PX / size[0], rows * TILE_PX / size[1])
-    box = tuple(share * side for share, side in zip(whole, 2 * image.shape[1::-1], strict=True))
-    reduced = Image.fromarray(image).resize((columns, rows), Image.Resampling.BOX, box=box)
-    means = np.asarray(reduced, np.float32)
-    differences = [
-        np.abs(
-            received[tile.top : tile.top + TILE_PX, tile.left : tile.left + TILE_PX].mean((0, 1))
-            - means[tile.row, tile.column]
-        ).mean()
-        for tile in tiles
-    ]
-    return float(np.median(differences)) <= _AGREE_LEVELS

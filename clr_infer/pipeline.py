@@ -75,7 +75,10 @@ def protect(
     if not with_copies:
         return [Protected(image, psnr, dict(clock.timings_ms)) for image, psnr in merged]
     with clock.stage("copy"):
-        marked = [with_copy(image, copy) for (image, _), copy in zip(merged, copies, strict=True)]
+        marked = [
+            with_copy(image, copy, settings)
+            for (image, _), copy in zip(merged, copies, strict=True)
+        ]
         measured = [measured_psnr_db(*pair) for pair in zip(whole, marked, strict=True)]
     return [
         Protected(image, psnr, dict(clock.timings_ms), psnr_of_mse(copy.error**2))

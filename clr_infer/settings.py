@@ -1,13 +1,17 @@
-"""Limits that guard against hostile or hopeless input."""
+"""Limits that guard against hostile or hopeless input, and the key of copies."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 
-__all__ = ["DEFAULT_SETTINGS", "Settings"]
+__all__ = ["DEFAULT_SETTINGS", "KEY_VARIABLE", "Settings", "key_of_environment"]
+
+KEY_VARIABLE = "CLR_INFER_COPY_KEY"
+"""The environment variable that commands and servers take the key of copies from."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits of what is accepted.
+    """Limits of what is accepted, and the key of copies.
 
     Attributes:
         max_pixels: most pixels of an image, received, protected or recovered.
@@ -16,6 +20,8 @@ class Settings:
         aspect_max: longest side over shortest.
         threshold: confidence from which an image is called protected.
         feather_px: width of the soft edge between received and recovered pixels.
+        copy_key: what copies are written and read with, see :mod:`.fragile_copy`: only those of
+            the same key are read, and they are genuine. Without one anybody can write them.
     """
 
     max_pixels: int = 64_000_000
@@ -24,6 +30,12 @@ class Settings:
     aspect_max: float = 10.0
     threshold: float = 0.5
     feather_px: int = 6
+    copy_key: bytes = field(default=b"", repr=False)
 
 
 DEFAULT_SETTINGS = Settings()
+
+
+def key_of_environment() -> bytes:
+    """The key in :data:`KEY_VARIABLE`; empty if there is none."""
+    return os.environ.get(KEY_VARIABLE, "").encode()

@@ -12,6 +12,7 @@ from PIL import Image
 
 from clr_infer.cli import build_parser, main
 from clr_infer.samples import SAMPLE
+from clr_infer.settings import KEY_VARIABLE
 
 COFFEE = Path(__file__).parent / "images" / "coffee.jpg"
 
@@ -113,6 +114,18 @@ def test_a_copy_is_written_and_shown(tmp_path, capsys):
     assert main(["attack", copied, "-o", cut, "--steps", " ".join(steps), "--force"]) == 0
     assert main(["locate", cut]) == 0
     assert "% of what was received was altered" in capsys.readouterr().out
+
+
+def test_a_copy_with_a_key_is_read_with_that_key_alone(tmp_path, capsys, monkeypatch):
+    copied = str(tmp_path / "copied.png")
+    monkeypatch.setenv(KEY_VARIABLE, "a secret")
+    assert main(["protect", str(COFFEE), "-o", copied, "--copy"]) == 0
+    for key, by_copy in (("a secret", True), ("another", False), ("", False)):
+        monkeypatch.setenv(KEY_VARIABLE, key)
+        capsys.readouterr()
+        assert main(["locate", copied, "--json"]) == 0
+        (record,) = _json_lines(capsys)
+        assert record["protected"] and record["located_by_copy"] is by_copy
 
 
 def test_unprotected_input_is_no_error(tmp_path, capsys):

@@ -22,18 +22,22 @@ def _read(image: np.ndarray, settings: Settings = DEFAULT_SETTINGS):
     return read_copy(np.ascontiguousarray(image), settings)
 
 
+def _marked(image: np.ndarray, settings: Settings = DEFAULT_SETTINGS) -> np.ndarray:
+    return with_copy(image, code_copy(image), settings)
+
+
 def _attacked(image: np.ndarray, words: str) -> np.ndarray:
     return apply(image, parse_chain(words), np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
 def marked(coffee) -> np.ndarray:
-    return with_copy(coffee, code_copy(coffee))
+    return _marked(coffee)
 
 
 def test_the_error_is_that_of_the_copy(coffee):
     copy = code_copy(coffee)
-    found = _read(with_copy(coffee, copy))
+    found = _read(with_copy(coffee, copy, DEFAULT_SETTINGS))
     shown = resize_pixels(found.image, coffee.shape[1], coffee.shape[0])
     error = np.sqrt(np.square(shown.astype(float) - coffee).mean())
     assert copy.error == pytest.approx(error, abs=1e-3)
@@ -116,10 +120,27 @@ def test_tiles_that_were_carried_to_another_picture_are_not_believed(marked, roc
     assert _read(stolen) is None
 
 
-def _forged(image: np.ndarray, facts: tuple[int, int, int], place: int = 0) -> np.ndarray:
+def test_tiles_of_two_pictures_are_not_mixed(marked, coffee):
+    other = _marked(np.ascontiguousarray(coffee[:, ::-1]))
+    joined = np.concatenate([marked[:, :384], other[:, 384:]], axis=1)
+    found = _read(joined)
+    assert np.array_equal(found.image, _read(marked).image)
+    assert found.located.box_px == (0, 0, 384, 400)
+
+
+def test_a_key_keeps_others_from_reading_and_from_writing(coffee):
+    ours, others = Settings(copy_key=b"ours"), Settings(copy_key=100 * b"others")
+    marked = _marked(coffee, ours)
+    assert _read(marked, ours).image is not None
+    assert _read(marked) is None and _read(marked, others) is None
+    assert _read(_marked(coffee), ours) is None and _read(_marked(coffee, others), ours) is None
+    assert "ours" not in repr(ours)
+
+
+def _forged(image: np.ndarray, facts: tuple[int, int, int]) -> np.ndarray:
     """An image whose tiles state anything; they are whole."""
     columns, rows = grid_size(image.shape[1], image.shape[0])
-    record = fragile_copy._FACTS.pack(*facts).ljust(ROOM_BYTES, b"\x5a")
+    record = fragile_copy._FACTS.pack(*facts, b"anything").ljust(ROOM_BYTES, b"\x5a")
     records = np.frombuffer(record * rows * columns, np.uint8).reshape(rows, columns, ROOM_BYTES)
     forged = image.copy()
     write_tiles(forged, records)
@@ -140,21 +161,21 @@ def test_a_copy_that_unfolds_is_not_opened(coffee, monkeypatch):
     Image.new("RGB", (5000, 5000)).save(buffer, "AVIF", quality=1, speed=10)
     monkeypatch.setattr(fragile_copy, "_encoded", lambda *_: buffer.getvalue())
     monkeypatch.setattr(fragile_copy, "_decoded", lambda _: coffee)
-    marked = with_copy(coffee, code_copy(coffee))
+    marked = _marked(coffee)
     monkeypatch.undo()
     assert _read(marked).image is None
 
 
 def test_larger_images_keep_a_copy_of_a_megapixel(raccoon):
     large = resize_pixels(raccoon, 2400, 1600)
-    found = _read(with_copy(large, code_copy(large))[300:1100, 500:1500])
+    found = _read(_marked(large)[300:1100, 500:1500])
     assert found.located.box_px == (500, 300, 1500, 1100)
     assert 0.9 * 2**20 < found.image.shape[0] * found.image.shape[1] <= 1.01 * 2**20
 
 
 def test_busy_images_shrink_until_they_fit():
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
-    assert _read(with_copy(noise, code_copy(noise))).image.shape == (91, 91, 3)
+    assert _read(_marked(noise)).image.shape == (91, 91, 3)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (128, 96)])

@@ -51,10 +51,11 @@ def test_the_least_part_that_must_hold_a_tile_shows_it(written):
     assert not read_tiles(image[: TILE_PX - 1, :])
 
 
-def test_a_changed_pixel_costs_its_tile_alone(written):
+@pytest.mark.parametrize("bit", [1, 2, 128])
+def test_any_changed_bit_costs_its_tile_alone(written, bit):
     image, records = written
     touched = image.copy()
-    touched[2 * TILE_PX + 5, 3 * TILE_PX + 9, 1] ^= 1
+    touched[2 * TILE_PX + 5, 3 * TILE_PX + 9, 1] ^= bit
     lost = _places(image, records) - _places(touched, records)
     assert lost == {(3 * TILE_PX, 2 * TILE_PX, 3, 2)}
 
@@ -80,6 +81,14 @@ def test_noise_and_plain_areas_hold_none():
     assert read_tiles(noise) == []
     for level in (0, 127, 255):
         assert read_tiles(np.full((200, 200, 3), level, np.uint8)) == []
+
+
+def test_a_key_hides_tiles_from_others(coffee):
+    columns, rows = grid_size(coffee.shape[1], coffee.shape[0])
+    image = coffee.copy()
+    write_tiles(image, np.zeros((rows, columns, ROOM_BYTES), np.uint8), b"secret")
+    assert len(read_tiles(image, b"secret")) == rows * columns
+    assert not read_tiles(image) and not read_tiles(image, b"other")
 
 
 def test_a_mark_alone_is_no_tile(written):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..image_io import ALPHA_FORMATS, LoadedImage, encode_image, format_for, write_bytes
-from ..settings import Settings
+from ..settings import KEY_VARIABLE, Settings, key_of_environment
 from .inputs import STANDARD_STREAM, expand_inputs, for_each, load_input, output_path, shown
 from .server_options import add_server_options, open_served
 
@@ -39,7 +39,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--copy",
         action="store_true",
         help="also write a copy of the original into the lowest bits: crops of half of each side "
-        "and more that stay lossless, as PNG does, show it sharp; costs 0.3 dB and some time",
+        "and more that stay lossless, as PNG does, show it sharp; costs 0.3 dB and some time. With "
+        f"a secret in {KEY_VARIABLE} only commands with the same one read it, and it is genuine",
     )
     _add_output(protect, required=True)
     _add_format(protect)
@@ -129,8 +130,9 @@ def _add_format(parser: argparse.ArgumentParser) -> None:
 
 
 def session_settings(args: argparse.Namespace) -> Settings:
-    """The settings that the options ask for."""
-    return Settings(max_pixels=args.max_pixels) if args.max_pixels else Settings()
+    """The settings that the options and the environment ask for."""
+    limits = {"max_pixels": args.max_pixels} if args.max_pixels else {}
+    return Settings(**limits, copy_key=key_of_environment())
 
 
 def open_session(  # noqa: ANN201

@@ -13,7 +13,7 @@ from ..image_io import LoadedImage, encode_image, read_image
 from ..results import Located, Protected, Recovered
 from ..runtimes.triton_server import TritonServerModels, from_array, to_array
 from ..session import Session
-from ..settings import Settings
+from ..settings import Settings, key_of_environment
 from ..weights import Weights
 from .admission import Admission
 from .contract import IMAGE_MODELS, QUEUE_FULL, ImageModelSpec, located_to_json
@@ -45,6 +45,7 @@ class ImageModel:
         settings = Settings(
             max_pixels=int(parameters["max_pixels"]),
             max_file_bytes=int(parameters["max_file_bytes"]),
+            copy_key=key_of_environment(),
         )
         self._session = Session(TritonServerModels(weights), weights, settings)
         workers, waiting = int(parameters["workers"]), int(parameters["max_queue"])
