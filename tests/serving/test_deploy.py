@@ -25,6 +25,7 @@ from clr_infer.serving.distribution import (
     unpack_wheel,
 )
 from clr_infer.serving.repository import write_repository
+from clr_infer.settings import KEY_VARIABLE
 from clr_infer.weights import Weights
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate")
@@ -73,12 +74,23 @@ def test_the_chart_passes_the_linter(helm):
     [
         [],
         ["--set", "gpus=2,models.claim=engines"],
+        ["--set", "copyKey.secret=keys"],
         ["--set", "autoscaling.enabled=false", "--set-json", 'nodeSelector={"gpu":"h100"}'],
     ],
 )
 def test_manifests_fit_the_schemas(helm, options, version):
     for manifest in _render(helm, *options).values():
         kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_the_key_of_copies_is_a_secret(helm):
+    def names(*options):
+        pod = _render(helm, *options)["Deployment"]["spec"]["template"]["spec"]
+        return {one["name"]: one for one in pod["containers"][0]["env"]}
+
+    assert KEY_VARIABLE not in names()
+    given = names("--set", "copyKey.secret=keys,copyKey.key=first")[KEY_VARIABLE]
+    assert given["valueFrom"] == {"secretKeyRef": {"name": "keys", "key": "first"}}
 
 
 def test_pods_are_locked_down_and_looked_after(helm):
