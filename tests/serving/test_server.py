@@ -25,6 +25,7 @@ from clr_infer.errors import (
 from clr_infer.geometry import Turn
 from clr_infer.samples import SAMPLE
 from clr_infer.serving.stubs import stub_processes
+from clr_infer.settings import KEY_VARIABLE
 
 from .conftest import start_serving
 
@@ -293,7 +294,8 @@ def test_memory_stays_where_it_is(serving, photo):
     assert growth_mb < 100  # one lost 3 MB frame in three requests would be more
 
 
-def test_networks_can_run_in_openvino(photo, fragment):
+def test_networks_can_run_in_openvino_and_copies_have_a_key(photo, fragment, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "a secret")
     own = start_serving("--cpu-runtime", "openvino")
     try:
         with Client(own.urls["grpc"]) as client, clr_infer.load("openvino") as session:
@@ -302,5 +304,7 @@ def test_networks_can_run_in_openvino(photo, fragment):
             _same_place(client.locate(fragment), session.locate(fragment))
             found = client.recover(fragment).image
             np.testing.assert_array_equal(found, session.recover(fragment).image)
+            copied = client.protect(photo, copy=True).image
+            assert client.recover(copied).from_copy and not session.recover(copied).from_copy
     finally:
         assert own.stop() == 0
