@@ -25,6 +25,7 @@ from clr_infer.samples import SAMPLE
 
 SIZES = ((640, 480), (1920, 1080), (4000, 3000))
 BOX = Box(0.1, 0.15, 0.85, 0.9)
+CALLS = {False: ("protect", "recover"), True: ("protect with a copy", "recover from a copy")}
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
@@ -71,19 +72,20 @@ def one_runtime(name: str, runs: int) -> dict:
     rows = []
     for width, height in SIZES:
         image = np.asarray(photo.resize((width, height), Image.Resampling.LANCZOS))
-        protected = session.protect(image)
         x0, y0, x1, y1 = box_to_pixels(BOX, width, height)
-        fragment = np.ascontiguousarray(protected.image[y0:y1, x0:x1])
-        recovered = session.recover(fragment)
-        if not recovered.located.protected:
-            raise SystemExit("the fragment was not recognised: these are not working weights")
-        for call, function, result in (
-            ("protect", lambda i=image: session.protect(i), protected),
-            ("recover", lambda f=fragment: session.recover(f), recovered),
-        ):
-            row = {"call": call, "width": width, "height": height, **measure(function, runs)}
-            row["stages_ms"] = result.timings_ms
-            rows.append(row)
+        for copy, calls in CALLS.items():
+            protected = session.protect(image, copy=copy)
+            fragment = np.ascontiguousarray(protected.image[y0:y1, x0:x1])
+            recovered = session.recover(fragment)
+            if not recovered.located.protected or recovered.from_copy != copy:
+                raise SystemExit("the fragment was not read: these are not working weights")
+            for call, function, result in (
+                (calls[0], lambda i=image, c=copy: session.protect(i, copy=c), protected),
+                (calls[1], lambda f=fragment: session.recover(f), recovered),
+            ):
+                row = {"call": call, "width": width, "height": height, **measure(function, runs)}
+                row["stages_ms"] = result.timings_ms
+                rows.append(row)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"runtime": name, "load_ms": round(load_ms, 1), "peak_mb": round(peak_mb), "rows": rows}
 
