@@ -51,6 +51,9 @@ _PACKET_ID = struct.Struct(">I")
 _ERROR_STEPS = 4.0
 """The copy's error is noted in quarters of a level, in one byte."""
 
+_ALIKE_LEVELS = 8.0
+"""A border that is the picture's own lies on average at most so far from the copy."""
+
 _CELLS = 64
 
 _Px = tuple[int, int, int, int]
@@ -192,7 +195,8 @@ def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
         return None  # not written here
     check_canvas(width, height, settings)
     image = _assembled(own, columns, length, name)
-    x0, y0, x1, y1 = _shown_px(received, own, (left, top, left + width, top + height), settings)
+    frame = (left, top, left + width, top + height)
+    x0, y0, x1, y1 = _shown_px(received, own, frame, image, settings)
     box_px = (x0 - left, y0 - top, x1 - left, y1 - top)
     altered_px = () if image is None else _altered_px(own, box_px, columns, rows)
     located = Located(
@@ -210,16 +214,24 @@ def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
     return FragileCopy(located, np.ascontiguousarray(received[y0:y1, x0:x1]), image, cells)
 
 
-def _shown_px(received: np.ndarray, tiles: Sequence[Tile], frame: _Px, settings: Settings) -> _Px:
+def _shown_px(
+    received: np.ndarray,
+    tiles: Sequence[Tile],
+    frame: _Px,
+    image: np.ndarray | None,
+    settings: Settings,
+) -> _Px:
     """The part of a received image that shows the original.
 
     That is where tiles are whole, and what lies between them and the edge of the original, of the
-    received image, or of a plain border around them, where less than a tile would fit.
+    received image, or of a plain border around them, where less than a tile would fit. A border
+    that the copy has as well is none.
 
     Args:
         received: HxWx3 uint8.
         tiles: those of the original.
         frame: where the original would lie.
+        image: the copy, if it can be read.
         settings: limits.
     """
     whole = (
@@ -228,13 +240,25 @@ def _shown_px(received: np.ndarray, tiles: Sequence[Tile], frame: _Px, settings:
         max(tile.left for tile in tiles) + TILE_PX,
         max(tile.top for tile in tiles) + TILE_PX,
     )
-    edges = (0, 0, received.shape[1], received.shape[0])
+    edges = _inner((0, 0, received.shape[1], received.shape[0]), frame)
     inner = inside_border(received, settings)
     if inner is not None and _outer(inner, whole) == inner:
-        edges = inner
-    near = zip(_inner(edges, frame), whole, strict=True)
+        if image is None or not _is_shown(received, edges, inner, frame, image):
+            edges = _inner(inner, frame)
+    near = zip(edges, whole, strict=True)
     x0, y0, x1, y1 = (edge if abs(edge - own) < TILE_PX else own for edge, own in near)
     return x0, y0, x1, y1
+
+
+def _is_shown(received: np.ndarray, outer: _Px, inner: _Px, frame: _Px, image: np.ndarray) -> bool:
+    """Whether the copy has what lies between two boxes of a received image."""
+    x0, y0, x1, y1 = outer
+    whole = resize_pixels(image, frame[2] - frame[0], frame[3] - frame[1])
+    there = whole[y0 - frame[1] : y1 - frame[1], x0 - frame[0] : x1 - frame[0]]
+    between = np.ones(there.shape[:2], bool)
+    between[inner[1] - y0 : inner[3] - y0, inner[0] - x0 : inner[2] - x0] = False
+    difference = np.subtract(received[y0:y1, x0:x1], there, dtype=np.float32)[between]
+    return not difference.size or float(np.abs(difference).mean()) <= _ALIKE_LEVELS
 
 
 def _altered_px(tiles: Sequence[Tile], box_px: _Px, columns: int, rows: int) -> tuple[_Px, ...]:

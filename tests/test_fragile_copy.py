@@ -9,6 +9,7 @@ from PIL import Image
 from clr_infer import fragile_copy
 from clr_infer.attacks.real import apply
 from clr_infer.attacks.steps import parse_chain
+from clr_infer.border import inside_border
 from clr_infer.errors import ImageError, RuntimeUnavailable
 from clr_infer.fragile_copy import code_copy, read_copy, with_copy
 from clr_infer.geometry import Box
@@ -101,6 +102,14 @@ def test_borders_around_it_are_no_part_of_the_picture(marked):
     whole = np.full((500, 700, 3), 255, np.uint8)
     whole[50:450, 50:650] = marked
     assert _read(whole).located.picture_px == (50, 50, 650, 450)
+
+
+def test_a_border_of_the_original_belongs_to_it(coffee):
+    framed = coffee.copy()
+    framed[:60], framed[:, -50:] = 0, 0
+    marked = _marked(framed)[40:380, 30:570]
+    assert inside_border(marked, DEFAULT_SETTINGS) is not None
+    assert _read(marked).located.box_px == (30, 40, 570, 380)
 
 
 @pytest.mark.parametrize(
