@@ -23,7 +23,7 @@ __all__ = ["ARCHS", "KERNEL_MODULES", "Launch", "compile_report", "registry", "r
 ARCHS = (80, 90)
 """Compute capabilities that every kernel is compiled for: A100, and H100 or H200."""
 
-KERNEL_MODULES = ("codec", "merge", "place", "resize", "stages", "subsample")
+KERNEL_MODULES = ("codec", "jpeg_tables", "merge", "place", "resize", "stages", "subsample")
 
 
 @dataclass(frozen=True)

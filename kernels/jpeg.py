@@ -17,7 +17,7 @@ import torch
 from . import reference
 from .codec import codec_backward_kernel, codec_kernel, codec_rgb_kernel
 from .dispatch import Impl, resolve
-from .jpeg_checks import check_pixels, check_simulate, tables_for
+from .jpeg_checks import check_pixels, check_simulate, rounded_tables_for, tables_for
 from .options import (
     SUBSAMPLING_FACTORS,
     Rounding,
@@ -239,7 +239,7 @@ def jpeg_roundtrip(
     check_pixels(images, subsampling)
     if resolve("jpeg_roundtrip", impl, images.device) == "torch":
         return reference.jpeg_roundtrip(images, qf, subsampling)
-    tables = tables_for(images, qf, None).contiguous()
+    tables = rounded_tables_for(images, qf)
     width = images.shape[-1]
     padded = _in_pairs_of_blocks(images)
     out, _ = _forward(padded, tables, width, subsampling, "exact", 0, mark=False)
@@ -280,10 +280,14 @@ def jpeg_simulate(
     check_simulate(images, subsampling, rounding)
     if resolve("jpeg_simulate", impl, images.device) == "torch":
         return reference.jpeg_simulate(images, qf, subsampling, rounding, tables)
-    steps = tables_for(images, qf, tables).float()
+    learned = rounding == "soft" and isinstance(qf, torch.Tensor) and qf.requires_grad
+    if tables is None and not learned:
+        steps = rounded_tables_for(images, qf)
+    else:
+        steps = tables_for(images, qf, tables).float()
     if rounding != "soft":
         steps = steps.detach()
-    if rounding in ("hard", "ste"):
+    if rounding in ("hard", "ste") and tables is not None:
         steps = steps.round()
     width = images.shape[-1]
     seed = draw_seed() if rounding == "noise" else 0

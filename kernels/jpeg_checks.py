@@ -7,10 +7,12 @@ a number counts as 0.
 
 import torch
 
-from .jpeg_tables import quantisation_tables
+from .jpeg_tables import quantisation_tables, scaled_tables
 from .options import ROUNDINGS, SUBSAMPLING_FACTORS
 
-__all__ = ["check_images", "check_pixels", "check_simulate", "tables_for"]
+__all__ = ["check_images", "check_pixels", "check_simulate", "rounded_tables_for", "tables_for"]
+
+_BAD_QUALITY = "qf must lie between 1 and 100"
 
 
 def check_images(images: torch.Tensor, subsampling: str) -> None:
@@ -56,7 +58,7 @@ def check_simulate(images: torch.Tensor, subsampling: str, rounding: str) -> Non
 
 def _require(condition: torch.Tensor, message: str) -> None:
     if condition.is_cuda:
-        torch._assert_async(condition.all(), message)
+        torch._assert_async(condition if condition.numel() == 1 else condition.all(), message)
     elif not bool(condition.all()):
         raise ValueError(message)
 
@@ -84,11 +86,35 @@ def tables_for(
             raise ValueError(f"tables must be {batch}x2x8x8, not {tuple(tables.shape)}")
         _require((tables >= 1) & (tables <= 255), "tables must hold values from 1 to 255")
         return tables.to(images.device, dtype).expand(batch, -1, -1, -1)
+    quality = _quality_for(images, qf)
+    _require((quality >= 1) & (quality <= 100), _BAD_QUALITY)
+    return quantisation_tables(quality.to(images.device, non_blocking=True)).expand(
+        batch, -1, -1, -1
+    )
+
+
+def rounded_tables_for(images: torch.Tensor, qf: torch.Tensor | float | None) -> torch.Tensor:
+    """:func:`tables_for` quality factors by one Triton kernel, float32 and without a gradient."""
+    quality = _quality_for(images, qf).detach().float()
+    if not quality.is_cuda:
+        _require((quality >= 1) & (quality <= 100), _BAD_QUALITY)
+    tables, valid = scaled_tables(quality.to(images.device, non_blocking=True), images.shape[0])
+    if quality.is_cuda:
+        _require(valid, _BAD_QUALITY)
+    return tables
+
+
+def _quality_for(images: torch.Tensor, qf: torch.Tensor | float | None) -> torch.Tensor:
+    """The quality factors of images, B or 1, float32 or float64; their values are not checked.
+
+    Raises:
+        ValueError: ``qf`` is missing or of a wrong shape.
+    """
     if qf is None:
         raise ValueError("qf is missing: give a quality factor or tables")
+    batch = images.shape[0]
+    dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
     quality = torch.as_tensor(qf, dtype=dtype).reshape(-1)
     if quality.numel() not in (1, batch):
         raise ValueError(f"qf has {quality.numel()} values for a batch of {batch}")
-    _require((quality >= 1) & (quality <= 100), "qf must lie between 1 and 100")
-    quality = quality.to(images.device, non_blocking=True)
-    return quantisation_tables(quality).expand(batch, -1, -1, -1)
+    return quality

@@ -2,14 +2,48 @@
 
 Tables are 8x8 in natural (row-major, not zigzag) order: luma first, then chroma
 (ITU-T T.81, annex K). Scaling follows the Independent JPEG Group's rule, which libjpeg,
-libjpeg-turbo and Pillow share.
+libjpeg-turbo and Pillow share:
+
+    scale = floor(5000 / qf) below 50, floor(200 - 2 qf) from there on
+    table = clamp(floor((base scale + 50) / 100), 1, 255)
+
+:func:`quantisation_tables` is that in PyTorch, a dozen small kernels on a GPU;
+:func:`scaled_tables` is one, without a gradient.
 """
+
+from __future__ import annotations
 
 import functools
 
 import torch
 
-__all__ = ["BASE_TABLES", "quantisation_tables"]
+from .aot import Launch
+from .language import jit, tl
+
+__all__ = ["BASE_TABLES", "LAUNCHES", "quantisation_tables", "scaled_tables"]
+
+
+@jit
+def _tables_kernel(quality, base, tables, valid, EACH: tl.constexpr):
+    """The tables of one image.
+
+    Args:
+        quality: fp32, B, or 1 for all images.
+        base: 2x8x8 fp32.
+        tables: Bx2x8x8 fp32, written.
+        valid: uint8, as many as there are quality factors, written: is it from 1 to 100?
+        EACH: images have quality factors of their own.
+    """
+    image = tl.program_id(0).to(tl.int64)
+    index = tl.arange(0, 128)
+    own = image if EACH else 0
+    qf = tl.load(quality + own)
+    tl.store(valid + own, ((qf >= 1.0) & (qf <= 100.0)).to(tl.uint8))
+    scale = tl.where(qf < 50.0, tl.div_rn(5000.0, tl.maximum(qf, 1.0)), 200.0 - 2.0 * qf)
+    steps = tl.load(base + index) * tl.floor(scale) + 50.0  # whole numbers below 2^20
+    steps = tl.floor(tl.div_rn(steps, 100.0))
+    tl.store(tables + image * 128 + index, tl.minimum(tl.maximum(steps, 1.0), 255.0))
+
 
 _LUMA = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -65,3 +99,33 @@ def quantisation_tables(qf: torch.Tensor, rounded: bool = True) -> torch.Tensor:
         scale = _floor(scale)
     tables = (_base_tables(qf) * scale.view(-1, 1, 1, 1) + 50.0) / 100.0
     return (_floor(tables) if rounded else tables).clamp(1.0, 255.0)
+
+
+def scaled_tables(quality: torch.Tensor, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """:func:`quantisation_tables`, rounded, by one Triton kernel.
+
+    Args:
+        quality: quality factors, B or 1, float32, where the tables are to be.
+        batch: images, B.
+
+    Returns:
+        Tables Bx2x8x8, float32, to which no gradient comes; and of each quality factor whether it
+        lies between 1 and 100, bool.
+    """
+    tables = torch.empty((batch, 2, 8, 8), device=quality.device)
+    valid = torch.empty(quality.shape, dtype=torch.uint8, device=quality.device)
+    _tables_kernel[(batch,)](
+        quality.contiguous(), _base_tables(quality), tables, valid,
+        EACH=quality.numel() > 1, num_warps=4,
+    )  # fmt: skip
+    return tables, valid.view(torch.bool)
+
+
+LAUNCHES = {
+    "tables": Launch(
+        _tables_kernel,
+        {**dict.fromkeys(("quality", "base", "tables"), "*fp32"), "valid": "*u8"},
+        {"EACH": True},
+        {"num_warps": 4},
+    )
+}

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 import torch
-from clr_infer.kernels import jpeg, jpeg_roundtrip, jpeg_simulate
+from clr_infer.kernels import jpeg, jpeg_roundtrip, jpeg_simulate, quantisation_tables
+from clr_infer.kernels.jpeg_tables import scaled_tables
 from clr_infer.kernels.options import SUBSAMPLING_FACTORS
 
 from .pictures import AWKWARD, KINDS, batch_of, picture, real
@@ -37,6 +38,28 @@ def _few_large_programs(monkeypatch, triton_device):
 def _mosaic(photograph):
     """All kinds of pictures side by side, 40x120."""
     return torch.cat([batch_of(picture(kind, 40, 24, photograph)) for kind in KINDS], dim=3)
+
+
+def test_the_tables_of_any_quality_equal_their_reference(triton_device):
+    between = torch.rand(400, generator=torch.Generator().manual_seed(0)) * 99.0 + 1.0
+    whole = torch.arange(1.0, 101.0)
+    for quality in (whole, between, torch.tensor([1.0, 49.999996, 50.0, 99.99999])):
+        tables, valid = scaled_tables(quality.to(triton_device), len(quality))
+        assert torch.equal(tables.cpu(), quantisation_tables(quality)) and valid.all()
+    tables, valid = scaled_tables(torch.tensor([37.5], device=triton_device), 3)
+    assert torch.equal(tables.cpu(), quantisation_tables(torch.tensor([37.5] * 3)))
+    for wrong in (0.99, 100.01, float("nan"), float("inf")):
+        quality = torch.tensor([50.0, wrong], device=triton_device)
+        assert scaled_tables(quality, 2)[1].tolist() == [True, False]
+
+
+def test_a_wrong_quality_is_refused_before_anything_runs(coffee, triton_device):
+    images = batch_of(picture("photograph", 16, 16, coffee), 2).to(triton_device)
+    for qf in (0.5, 101, torch.tensor([50.0, float("nan")])):
+        with pytest.raises(ValueError, match="between 1 and 100"):
+            jpeg_roundtrip(images, qf, impl="triton")
+    with pytest.raises(ValueError, match="3 values for a batch of 2"):
+        jpeg_roundtrip(images, torch.tensor([50.0, 60.0, 70.0]), impl="triton")
 
 
 @pytest.mark.slow
