@@ -5,30 +5,32 @@ coded, sharp, and places its fragment to the pixel; but the first step that chan
 codec with losses or any resizing, ends it. So it comes on top of the protection, where it is asked
 for, and serves the fragments that stay lossless.
 
-The original is coded as AVIF, to fit into 12 of 100 of the image's tiles. RaptorQ (RFC 6330) makes
-a packet of that for each tile, see :mod:`.lowest_bits`, and any 12 of 100 give it back, whichever
-they are. A crop that keeps half of each side holds as many. A tile that lies within the fragment
-and is not whole was altered: the copy shows what it was.
+The original is coded as AVIF, to fit into 12 of 100 of the image's tiles, or as many as any crop
+holds that keeps half of each side. RaptorQ (RFC 6330) makes a packet of that for each tile, see
+:mod:`.lowest_bits`, and any so many give it back, whichever they are. A tile that lies within the
+fragment and is not whole was altered: the copy shows what it was.
 """
 
-import bisect
 import functools
 import hashlib
 import io
+import math
 import struct
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, features
 
 from .border import inside_border
 from .errors import ImageError, RuntimeUnavailable
-from .geometry import Box, crop_mask
+from .geometry import Box, Px, common_px, crop_mask, enclosing_px
 from .image_checks import check_canvas
 from .lowest_bits import ROOM_BYTES, TILE_PX, Tile, grid_size, read_tiles, write_tiles
 from .preprocess import reduce_pixels, resize_pixels
+from .residual import mean_squared_error
 from .results import Located
 from .settings import Settings
 
@@ -36,27 +38,32 @@ __all__ = ["CodedCopy", "FragileCopy", "code_copy", "read_copy", "with_copy"]
 
 _SHARE = 0.12
 _PIXELS_MAX = 2**20
+_SIDE_MAX = 2**16 - 1
 _HALVINGS_MAX = 2
-_QUALITIES = range(1, 96, 3)
 _SPEED = 10
+_GROWTH, _SPARE_MAX = 0.035, 0.06
+"""By so much the logarithm of a coding's size grows with its quality, and so much may be left of
+the room's."""
 
 _NAME_BYTES = 8
 _FACTS = struct.Struct(f">HHI{_NAME_BYTES}s")
 """Width and height of the original, length and error of the copy, and a digest of it."""
 
-_SYMBOL_BYTES = ROOM_BYTES - _FACTS.size
+_SYMBOL_BYTES = (ROOM_BYTES - _FACTS.size) // 8 * 8  # as RaptorQ takes them
 _PACKET_ID = struct.Struct(">I")
 """As RaptorQ has it: the block, of which there is one, and the number of the symbol."""
 
 _ERROR_STEPS = 4.0
 """The copy's error is noted in quarters of a level, in one byte."""
 
+_BELIEVED_SHARE = 0.25
+"""So much of the tiles that a received image holds at least must be there: a small part of it says
+nothing of the whole."""
+
 _ALIKE_LEVELS = 8.0
 """A border that is the picture's own lies on average at most so far from the copy."""
 
 _CELLS = 64
-
-_Px = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -94,34 +101,61 @@ def code_copy(original: np.ndarray) -> CodedCopy:
     """Code an image, HxWx3 uint8, as well as its tiles can hold it.
 
     Raises:
-        ImageError: it is too small to hold a copy of itself.
-        RuntimeUnavailable: Pillow comes without AVIF.
+        ImageError: it is too small to hold a copy of itself, or a side is too long.
+        RuntimeUnavailable: raptorq is missing, or Pillow comes without AVIF.
     """
-    from raptorq import Encoder  # taken when needed: nothing else misses it on a bare machine
-
-    if not features.check("avif"):
-        raise RuntimeUnavailable(
-            "a copy needs a Pillow that writes AVIF, as its wheels do: pip install --upgrade pillow"
-        )
+    raptorq = _raptorq()
     height, width = original.shape[:2]
+    if max(width, height) > _SIDE_MAX:
+        raise ImageError(
+            f"the image is {width}x{height} pixels; with a copy a side may have {_SIDE_MAX}"
+        )
     columns, rows = grid_size(width, height)
-    room_bytes = int(_SHARE * columns * rows) * _SYMBOL_BYTES
-    content = _encoded(reduce_pixels(original, _PIXELS_MAX), room_bytes)
+    content = None
+    if (room_bytes := _symbols(width, height) * _SYMBOL_BYTES) > 0:
+        content = _encoded(reduce_pixels(original, _PIXELS_MAX), room_bytes)
     if content is None:
         raise ImageError(
             f"the image is {width}x{height} pixels, too small to hold a copy of itself, which most "
             "of 256x256 pixels are not (leave the copy out, or enlarge the image)"
         )
     shown = resize_pixels(_decoded(content), width, height)
-    error = float(np.sqrt(np.square(np.subtract(shown, original, dtype=np.float32)).mean()))
+    error = mean_squared_error(shown, original) ** 0.5
     noted = min(round(_ERROR_STEPS * error), 255)
     facts = _FACTS.pack(width, height, len(content) << 8 | noted, _name(content))
     needed = -(-len(content) // _SYMBOL_BYTES)
-    encoder = Encoder.with_defaults(content, _SYMBOL_BYTES)
+    encoder = raptorq.Encoder.with_defaults(content, _SYMBOL_BYTES)
     packets = encoder.get_encoded_packets(columns * rows - needed)
-    records = b"".join(facts + packet[_PACKET_ID.size :] for packet in packets)
+    records = b"".join(
+        (facts + packet[_PACKET_ID.size :]).ljust(ROOM_BYTES, b"\0") for packet in packets
+    )
     shape = (rows, columns, ROOM_BYTES)
     return CodedCopy(np.frombuffer(records, np.uint8).reshape(shape), error)
+
+
+def _raptorq() -> Any:
+    """The library, once it is known that what it carries can be written and read here."""
+    if not features.check("avif"):
+        raise RuntimeUnavailable(
+            "copies need a Pillow with AVIF, as its wheels have it: pip install --upgrade pillow"
+        )
+    try:
+        import raptorq  # taken when needed: nothing else misses it on a bare machine
+    except ImportError as error:
+        raise RuntimeUnavailable("copies need raptorq: pip install raptorq") from error
+    return raptorq
+
+
+def _symbols(width: int, height: int) -> int:
+    """Packets that give a copy back: one less than any crop of half of each side holds."""
+    columns, rows = grid_size(width, height)
+    return min(int(_SHARE * columns * rows), _least_tiles(width // 2, height // 2) - 1)
+
+
+def _least_tiles(width: int, height: int) -> int:
+    """Whole tiles that a crop of this size holds, wherever it is taken from."""
+    columns, rows = grid_size(max(width - TILE_PX + 1, 0), max(height - TILE_PX + 1, 0))
+    return columns * rows
 
 
 def with_copy(protected: np.ndarray, copy: CodedCopy, settings: Settings) -> np.ndarray:
@@ -134,12 +168,29 @@ def with_copy(protected: np.ndarray, copy: CodedCopy, settings: Settings) -> np.
 def _encoded(image: np.ndarray, room_bytes: int) -> bytes | None:
     """An image as AVIF, as good as fits; of a half or a quarter of its pixels if it has to be."""
     for _ in range(_HALVINGS_MAX + 1):
-        coded = functools.cache(functools.partial(_avif, image))
-        fitting = bisect.bisect_right(_QUALITIES, room_bytes, key=lambda q: len(coded(q)))
-        if fitting:
-            return coded(_QUALITIES[fitting - 1])
+        content = _fitting(functools.partial(_avif, image), room_bytes)
+        if content is not None:
+            return content
         image = reduce_pixels(image, image.shape[0] * image.shape[1] / 2)
     return None
+
+
+def _fitting(coded: Callable[[int], bytes], room_bytes: int) -> bytes | None:
+    """The best coding that fits, of qualities from 1 to 100, found by how fast sizes grow."""
+    best, fits, fails = None, 0, 101
+    quality = 50
+    while fails - fits > 1:
+        content = coded(quality)
+        spare = math.log(room_bytes / len(content))
+        if spare >= 0.0:
+            best, fits = content, quality
+            if spare < _SPARE_MAX:
+                break
+        else:
+            fails = quality
+        step = math.floor(spare / _GROWTH) or 1
+        quality = min(max(quality + step, fits + 1), fails - 1)
+    return best
 
 
 def _name(content: bytes) -> bytes:
@@ -173,10 +224,12 @@ def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
         settings: limits, and the key.
 
     Returns:
-        ``None`` where no tile is left, none of this key at any rate.
+        ``None`` where no tile is left, none of this key at any rate, or too few for the size of
+        what was received.
 
     Raises:
         ImageError: the original is larger than the limit.
+        RuntimeUnavailable: there is a copy, and nothing here to read it with.
     """
     tiles = read_tiles(received, settings.copy_key)
     if not tiles:
@@ -188,6 +241,8 @@ def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
 
     (left, top, facts), _ = Counter(map(origin, tiles)).most_common(1)[0]
     own = [tile for tile in tiles if origin(tile) == (left, top, facts)]
+    if len(own) < _BELIEVED_SHARE * _least_tiles(received.shape[1], received.shape[0]):
+        return None
     width, height, rest, name = _FACTS.unpack(facts)
     length, error = rest >> 8, (rest & 255) / _ERROR_STEPS
     columns, rows = grid_size(width, height)
@@ -198,7 +253,7 @@ def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
     frame = (left, top, left + width, top + height)
     x0, y0, x1, y1 = _shown_px(received, own, frame, image, settings)
     box_px = (x0 - left, y0 - top, x1 - left, y1 - top)
-    altered_px = () if image is None else _altered_px(own, box_px, columns, rows)
+    altered_px = _altered_px(own, box_px, columns, rows)
     located = Located(
         protected=True,
         confidence=1.0,
@@ -217,15 +272,15 @@ def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
 def _shown_px(
     received: np.ndarray,
     tiles: Sequence[Tile],
-    frame: _Px,
+    frame: Px,
     image: np.ndarray | None,
     settings: Settings,
-) -> _Px:
+) -> Px:
     """The part of a received image that shows the original.
 
-    That is where tiles are whole, and what lies between them and the edge of the original, of the
-    received image, or of a plain border around them, where less than a tile would fit. A border
-    that the copy has as well is none.
+    That is where tiles are whole, and what lies between them and an edge where less than a tile
+    would fit: that of the received image, or of a plain border which the copy does not have as
+    well. Where the received image and the original end together, it reaches there in any case.
 
     Args:
         received: HxWx3 uint8.
@@ -240,28 +295,40 @@ def _shown_px(
         max(tile.left for tile in tiles) + TILE_PX,
         max(tile.top for tile in tiles) + TILE_PX,
     )
-    edges = _inner((0, 0, received.shape[1], received.shape[0]), frame)
-    inner = inside_border(received, settings)
-    if inner is not None and _outer(inner, whole) == inner:
-        if image is None or not _is_shown(received, edges, inner, frame, image):
-            edges = _inner(inner, frame)
-    near = zip(edges, whole, strict=True)
-    x0, y0, x1, y1 = (edge if abs(edge - own) < TILE_PX else own for edge, own in near)
+    edges = (0, 0, received.shape[1], received.shape[0])
+    inner = inside_border(received, settings) if image is not None else None
+    inner = common_px(enclosing_px(inner or edges, whole), frame)
+    found = []
+    for side, edge in enumerate(common_px(edges, frame)):
+        strip = [*inner]
+        strip[side], strip[(side + 2) % 4] = edge, inner[side]  # between the two, on this side
+        if edge == edges[side] == frame[side]:
+            found.append(edge)
+        elif abs(edge - whole[side]) < TILE_PX and (
+            inner[side] == edge or _is_shown(received, strip, frame, image)
+        ):
+            found.append(edge)
+        else:
+            near = abs(inner[side] - whole[side]) < TILE_PX
+            found.append(inner[side] if near else whole[side])
+    x0, y0, x1, y1 = found
     return x0, y0, x1, y1
 
 
-def _is_shown(received: np.ndarray, outer: _Px, inner: _Px, frame: _Px, image: np.ndarray) -> bool:
-    """Whether the copy has what lies between two boxes of a received image."""
-    x0, y0, x1, y1 = outer
-    whole = resize_pixels(image, frame[2] - frame[0], frame[3] - frame[1])
-    there = whole[y0 - frame[1] : y1 - frame[1], x0 - frame[0] : x1 - frame[0]]
-    between = np.ones(there.shape[:2], bool)
-    between[inner[1] - y0 : inner[3] - y0, inner[0] - x0 : inner[2] - x0] = False
-    difference = np.subtract(received[y0:y1, x0:x1], there, dtype=np.float32)[between]
-    return not difference.size or float(np.abs(difference).mean()) <= _ALIKE_LEVELS
+def _is_shown(
+    received: np.ndarray, strip: Sequence[int], frame: Px, image: np.ndarray | None
+) -> bool:
+    """Whether the copy has what lies in a part of a received image, x0, y0, x1, y1."""
+    assert image is not None
+    x0, y0, x1, y1 = strip
+    scale = np.divide(image.shape[1::-1], (frame[2] - frame[0], frame[3] - frame[1]))
+    box = np.subtract(strip, 2 * frame[:2]) * np.tile(scale, 2)
+    there = Image.fromarray(image).resize((x1 - x0, y1 - y0), Image.Resampling.BOX, box=tuple(box))
+    difference = np.subtract(received[y0:y1, x0:x1], np.asarray(there), dtype=np.float32)
+    return float(np.abs(difference).mean()) <= _ALIKE_LEVELS
 
 
-def _altered_px(tiles: Sequence[Tile], box_px: _Px, columns: int, rows: int) -> tuple[_Px, ...]:
+def _altered_px(tiles: Sequence[Tile], box_px: Px, columns: int, rows: int) -> tuple[Px, ...]:
     """Tiles that lie in what was received and are not whole, as runs along rows, in canvas pixels.
 
     Args:
@@ -284,26 +351,17 @@ def _altered_px(tiles: Sequence[Tile], box_px: _Px, columns: int, rows: int) -> 
     return tuple((a * TILE_PX, b * TILE_PX, c * TILE_PX, d * TILE_PX) for a, b, c, d in found)
 
 
-def _outer(a: _Px, b: _Px) -> _Px:
-    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
-
-
-def _inner(a: _Px, b: _Px) -> _Px:
-    return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
-
-
 def _assembled(tiles: Sequence[Tile], columns: int, length: int, name: bytes) -> np.ndarray | None:
     """The copy that tiles hold, HxWx3 uint8; nothing if they are too few for it, or hold none."""
-    from raptorq import Decoder
-
-    decoder = Decoder.with_defaults(length, _SYMBOL_BYTES)
+    decoder = _raptorq().Decoder.with_defaults(length, _SYMBOL_BYTES)
     for tile in tiles:
         number = _PACKET_ID.pack(tile.row * columns + tile.column)
-        content = decoder.decode(number + tile.record[_FACTS.size :])
+        symbol = tile.record[_FACTS.size : _FACTS.size + _SYMBOL_BYTES]
+        content = decoder.decode(number + symbol)
         if content is None:
             continue
         try:
             return _decoded(content) if _name(content) == name else None
-        except (OSError, ValueError, SyntaxError):  # as Pillow has it: no such image
+        except Exception:  # Pillow's decoders raise nearly anything for what is no image
             return None
     return None

@@ -9,13 +9,20 @@ __all__ = [
     "FULL_FRAME",
     "UPRIGHT",
     "Box",
+    "Px",
     "Turn",
     "box_iou",
     "box_to_pixels",
     "canvas_size",
+    "common_px",
     "crop_mask",
+    "enclosing_px",
     "placed_box",
 ]
+
+
+Px = tuple[int, int, int, int]
+"""A box in whole pixels: x0, y0, x1, y1."""
 
 
 class Box(NamedTuple):
@@ -84,12 +91,17 @@ def placed_box(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
     return x0, y0, x0 + width, y0 + height
 
 
-def crop_mask(
-    box_px: tuple[int, int, int, int],
-    width: int,
-    height: int,
-    altered_px: Iterable[tuple[int, int, int, int]] = (),
-) -> np.ndarray:
+def common_px(a: Px, b: Px) -> Px:
+    """What two boxes in pixels have in common."""
+    return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
+
+
+def enclosing_px(a: Px, b: Px) -> Px:
+    """The least box in pixels that holds two others."""
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
+def crop_mask(box_px: Px, width: int, height: int, altered_px: Iterable[Px] = ()) -> np.ndarray:
     """Draw a mask, HxW uint8: 255 where the received image shows the original, else 0.
 
     Args:

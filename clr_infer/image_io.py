@@ -21,6 +21,7 @@ __all__ = [
     "LoadedImage",
     "encode_image",
     "format_for",
+    "is_lossy",
     "read_image",
     "write_bytes",
 ]
@@ -197,6 +198,11 @@ def encode_image(
         reason = str(error) or type(error).__name__
         raise InputError(f"the image cannot be encoded as {format}: {reason}") from error
     return buffer.getvalue()
+
+
+def is_lossy(format: str, quality: int | None) -> bool:
+    """Whether :func:`encode_image` would lose anything."""
+    return format == "JPEG" or (format == "WEBP" and quality is not None)
 
 
 def _picture(pixels: np.ndarray, alpha: np.ndarray | None) -> Image.Image:

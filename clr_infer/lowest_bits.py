@@ -8,6 +8,7 @@ With a key, only who has it can write what others who have it read.
 """
 
 import hashlib
+import itertools
 import struct
 from collections.abc import Iterator
 from hmac import compare_digest
@@ -29,8 +30,11 @@ ROOM_BYTES = _TILE_BYTES - _MARK_BYTES - _PLACE.size - _DIGEST_BYTES
 _NOISE = np.frombuffer(hashlib.shake_128(b"clr_infer: lowest bits").digest(_TILE_BYTES), np.uint8)
 """The mark, and what the rest is mixed with, so that no record shows as a pattern."""
 
-_SEARCHED_MAX = 2**20
+_SEARCHED_MAX = 2**22
 """So many pixels are searched for marks, in bands that are spread over larger images."""
+
+_TRIES_MAX = 1000
+"""So many marks are held against their digests before an image is taken to hold no tile."""
 
 
 class Tile(NamedTuple):
@@ -95,9 +99,10 @@ def write_tiles(pixels: np.ndarray, records: np.ndarray, key: bytes = b"") -> No
 def read_tiles(pixels: np.ndarray, key: bytes = b"") -> list[Tile]:
     """Find the whole tiles of an image, HxWx3 uint8, or of any part of one.
 
-    All lie on one grid: that of the first one found. Those of other keys are not seen.
+    All lie on one grid: that of the first one found. Those of other keys are not seen, nor may be
+    a part of an image of many megapixels that is less than a hundred pixels high.
     """
-    for x, y in _marks(pixels[..., 0]):
+    for x, y in itertools.islice(_marks(pixels[..., 0]), _TRIES_MAX):
         if _read(pixels[y : y + TILE_PX, x : x + TILE_PX], key) is None:
             continue
         left, top = x % TILE_PX, y % TILE_PX

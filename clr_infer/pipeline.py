@@ -9,8 +9,8 @@ from .composite import composite
 from .errors import InputError
 from .fragile_copy import FragileCopy, code_copy, read_copy, with_copy
 from .localization import Localized, localize
-from .preprocess import check_pixels, resize_pixels
-from .residual import measured_psnr_db, psnr_of_mse
+from .preprocess import check_pixels, from_frame
+from .residual import mean_squared_error, psnr_of_mse
 from .results import Located, Protected, Recovered, Simulated
 from .runtimes.base import Runtime
 from .settings import Settings
@@ -79,7 +79,9 @@ def protect(
             with_copy(image, copy, settings)
             for (image, _), copy in zip(merged, copies, strict=True)
         ]
-        measured = [measured_psnr_db(*pair) for pair in zip(whole, marked, strict=True)]
+        measured = [
+            psnr_of_mse(mean_squared_error(*pair)) for pair in zip(whole, marked, strict=True)
+        ]
     return [
         Protected(image, psnr, dict(clock.timings_ms), psnr_of_mse(copy.error**2))
         for image, psnr, copy in zip(marked, measured, copies, strict=True)
@@ -156,13 +158,20 @@ def _read_copies(
 def _shown(copy: FragileCopy, image: np.ndarray, settings: Settings) -> Recovered:
     """A recovered original whose missing and altered parts its own copy shows."""
     located = copy.located
-    assert located.crop_box is not None and located.mask is not None
+    assert located.crop_box is not None
     frame = image.transpose(2, 0, 1) / np.float32(255.0)
     canvas = composite(copy.picture, frame, located.crop_box, settings.feather_px)
-    if located.altered_px:
-        whole = resize_pixels(image, *canvas.shape[1::-1])
-        canvas = np.where(located.mask[..., None] > 0, canvas, whole)
+    canvas = _without_altered(canvas, frame, located)
     return Recovered(canvas, located, {}, copy.cell_uncertainty, from_copy=True)
+
+
+def _without_altered(canvas: np.ndarray, frame: np.ndarray, located: Located) -> np.ndarray:
+    """A composite that shows its frame, 3xHxW in [0, 1], where received pixels were altered."""
+    if not located.altered_px:
+        return canvas
+    assert located.mask is not None
+    whole = np.asarray(from_frame(frame, *canvas.shape[1::-1]))
+    return np.where(located.mask[..., None] > 0, canvas, whole)
 
 
 def _by_tiles(runtime: Runtime, copies: Sequence[FragileCopy], clock: Stopwatch) -> Localized:
@@ -193,9 +202,11 @@ def _reconstructed(
             for index, frame, cells in zip(which, outputs["recovered"], spread, strict=True):
                 box = located[index].crop_box
                 assert box is not None
-                recovered[index] = runtime.pixels.composite(
-                    received[index], frame, box, settings.feather_px
-                )
+                canvas = runtime.pixels.composite(received[index], frame, box, settings.feather_px)
+                if located[index].altered_px:
+                    frame = runtime.pixels.download(frame)
+                    canvas = _without_altered(canvas, frame, located[index])
+                recovered[index] = canvas
                 uncertainty[index] = cells[0]
     return [
         Recovered(recovered.get(i), one, {}, uncertainty.get(i)) for i, one in enumerate(located)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-__all__ = ["measured_psnr_db", "merge_residual", "psnr_of_mse", "residual_psnr_db"]
+__all__ = ["mean_squared_error", "merge_residual", "psnr_of_mse", "residual_psnr_db"]
 
 _STRIP_ROWS = 256
 
@@ -21,13 +21,13 @@ def _squares(difference: np.ndarray) -> float:
     return float(np.einsum("ywc,ywc->y", difference, difference).sum(dtype=np.float64))
 
 
-def measured_psnr_db(original: np.ndarray, protected: np.ndarray) -> float:
-    """PSNR of a protected image to its original in dB, both HxWx3 uint8."""
+def mean_squared_error(a: np.ndarray, b: np.ndarray) -> float:
+    """That of two images HxWx3 uint8, on the 0-255 scale."""
     error = 0.0
-    for top in range(0, len(original), _STRIP_ROWS):
+    for top in range(0, len(a), _STRIP_ROWS):
         rows = slice(top, top + _STRIP_ROWS)
-        error += _squares(np.subtract(protected[rows], original[rows], dtype=np.float32))
-    return psnr_of_mse(error / original.size)
+        error += _squares(np.subtract(a[rows], b[rows], dtype=np.float32))
+    return error / a.size
 
 
 def residual_psnr_db(residual: np.ndarray) -> float:

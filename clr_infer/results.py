@@ -41,13 +41,15 @@ class Located:
         canvas_px: width and height of the original frame at the received image's pixel scale.
         mask: canvas height x width uint8, 255 where the received image shows the original.
         picture_px: x0, y0, x1, y1, the part of the received image that shows the original: all of
-            it, or what lies within a plain border; ``None`` without protection.
+            it, or what lies within a plain border, or within anything else that is no part of it,
+            as a copy tells; ``None`` without protection.
         turn: what sets that part upright, as it lies in the original, see :func:`.turns.upright`.
         timings_ms: milliseconds of each stage.
         by_copy: the place was read from a fragile copy, exact to the pixel, see
             :mod:`.fragile_copy`.
-        altered_px: boxes within ``box_px`` that do not show the original any more, as tiles of the
-            copy that are not whole tell; without a copy nothing is known of them.
+        altered_px: boxes within ``box_px`` that do not show the original any more, as tiles of a
+            copy tell that are not whole. Nothing is known of what belongs to no whole tile, up to
+            31 pixels along the edges, and without a copy nothing at all.
     """
 
     protected: bool
@@ -82,8 +84,8 @@ class Recovered:
     """The original as far as it can be recovered.
 
     Attributes:
-        image: canvas height x width x 3 uint8: the received pixels where there are any, the
-            network's reconstruction elsewhere; ``None`` without protection.
+        image: canvas height x width x 3 uint8: the received pixels where the mask has any, what
+            the network or a copy shows elsewhere; ``None`` without protection.
         located: verdict, box, canvas and mask; the mask tells the two kinds of pixels apart.
         timings_ms: milliseconds of each stage, localization included.
         cell_uncertainty: rows x columns float32 over the whole frame: the standard deviation, in

@@ -82,15 +82,15 @@ class Session:
                 dB above it. ``None`` takes the default of the weights.
             refine: steps to improve the payload of this image by, see :class:`.refine.Refiner`:
                 seconds on a CPU, for a better recovery. 0 takes the network's as it is.
-            copy: also write a copy of the original into the lowest bits of blue. Crops of at least
-                half of each side that stay lossless show it, sharp, and their exact place; it ends
-                with the first JPEG, where the networks go on alone. See
-                :mod:`clr_infer.fragile_copy`.
+            copy: also write a copy of the original into the lowest bits, whatever the strength: no
+                image that holds one is above 51 dB. Crops of at least half of each side that stay
+                lossless, and upright, show it, sharp, and their exact place; it ends with the
+                first JPEG, where the networks go on alone. See :mod:`clr_infer.fragile_copy`.
 
         Raises:
             ImageError: the image cannot be used, or is too small to hold a copy.
             InputError: the strength is not between 30 and 50 dB, or the steps not from 0 to 1000.
-            RuntimeUnavailable: refining needs PyTorch.
+            RuntimeUnavailable: refining needs PyTorch, a copy a Pillow with AVIF.
         """
         return self.protect_batch([image], psnr_db=psnr_db, refine=refine, copy=copy)[0]
 

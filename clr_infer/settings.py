@@ -20,8 +20,9 @@ class Settings:
         aspect_max: longest side over shortest.
         threshold: confidence from which an image is called protected.
         feather_px: width of the soft edge between received and recovered pixels.
-        copy_key: what copies are written and read with, see :mod:`.fragile_copy`: only those of
-            the same key are read, and they are genuine. Without one anybody can write them.
+        copy_key: a random secret that copies are written and read with, see :mod:`.fragile_copy`:
+            only those of the same key are read, and nobody else can have written them. Without one
+            anybody can.
     """
 
     max_pixels: int = 64_000_000
@@ -37,5 +38,5 @@ DEFAULT_SETTINGS = Settings()
 
 
 def key_of_environment() -> bytes:
-    """The key in :data:`KEY_VARIABLE`; empty if there is none."""
-    return os.environ.get(KEY_VARIABLE, "").encode()
+    """The key in :data:`KEY_VARIABLE`, without white space around it; empty if there is none."""
+    return os.fsencode(os.environ.get(KEY_VARIABLE, "").strip())

@@ -94,8 +94,13 @@ def tables_for(
 
 
 def rounded_tables_for(images: torch.Tensor, qf: torch.Tensor | float | None) -> torch.Tensor:
-    """:func:`tables_for` quality factors by one Triton kernel, float32 and without a gradient."""
-    quality = _quality_for(images, qf).detach().float()
+    """:func:`tables_for` quality factors by one Triton kernel, float32 and without a gradient.
+
+    Those of float64 images are scaled in float64, by PyTorch.
+    """
+    quality = _quality_for(images, qf).detach()
+    if quality.dtype == torch.float64:
+        return tables_for(images, quality, None).float().contiguous()
     if not quality.is_cuda:
         _require((quality >= 1) & (quality <= 100), _BAD_QUALITY)
     tables, valid = scaled_tables(quality.to(images.device, non_blocking=True), images.shape[0])

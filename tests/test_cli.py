@@ -120,7 +120,7 @@ def test_a_copy_with_a_key_is_read_with_that_key_alone(tmp_path, capsys, monkeyp
     copied = str(tmp_path / "copied.png")
     monkeypatch.setenv(KEY_VARIABLE, "a secret")
     assert main(["protect", str(COFFEE), "-o", copied, "--copy"]) == 0
-    for key, by_copy in (("a secret", True), ("another", False), ("", False)):
+    for key, by_copy in ((" a secret\n", True), ("another", False), ("", False)):
         monkeypatch.setenv(KEY_VARIABLE, key)
         capsys.readouterr()
         assert main(["locate", copied, "--json"]) == 0

@@ -1,10 +1,9 @@
 """The fragile copy: sharp from lossless crops, gone after all else, never believed blindly."""
 
-import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from clr_infer import fragile_copy
 from clr_infer.attacks.real import apply
@@ -84,13 +83,32 @@ def test_what_was_painted_over_is_told_tile_by_tile(marked):
     assert np.array_equal(place.mask > 0, expected)
 
 
+def test_what_was_painted_over_along_the_edge_of_the_original_is_told(marked):
+    caption = marked.copy()
+    caption[340:] = 255
+    place = _read(caption).located
+    assert place.box_px == (0, 0, 600, 400)
+    assert place.altered_px == ((0, 320, 576, 352), (0, 352, 576, 384))
+    cut = marked[40:360, 50:550].copy()
+    cut[-60:] = 255  # inside the original nobody can tell this from a page below the fragment
+    assert _read(cut).located.box_px == (50, 40, 550, 298)
+
+
+def test_small_fragments_are_altered_as_well(marked):
+    painted = marked[150:280, 210:360].copy()
+    painted[60:64, 60:64] = 0
+    found = _read(painted)
+    assert found.image is None and found.located.altered_px == ((256, 192, 288, 224),)
+
+
 def test_nothing_is_altered_where_nothing_was(marked):
     for part in (marked, marked[7:390, 13:590], marked[40:290, 100:333]):
         assert _read(part).located.altered_px == ()
 
 
-def test_borders_around_it_are_no_part_of_the_picture(marked):
-    framed = np.full((330, 420, 3), 30, np.uint8)
+@pytest.mark.parametrize("colour", [0, 30, 255])
+def test_borders_around_it_are_no_part_of_the_picture(marked, colour):
+    framed = np.full((330, 420, 3), colour, np.uint8)
     framed[32:302, 64:394] = marked[65:335, 129:459]  # cut off the grid on every side
     place = _read(framed).located  # two lines beside a border count as mixed with it
     assert place.picture_px == (66, 34, 392, 300) and place.box_px == (131, 67, 457, 333)
@@ -102,6 +120,30 @@ def test_borders_around_it_are_no_part_of_the_picture(marked):
     whole = np.full((500, 700, 3), 255, np.uint8)
     whole[50:450, 50:650] = marked
     assert _read(whole).located.picture_px == (50, 50, 650, 450)
+
+
+def test_a_border_beside_a_picture_of_its_colour_is_cut_off_on_the_other_sides(coffee):
+    dark = coffee.copy()
+    dark[:90] = 0
+    framed = np.zeros((314, 454, 3), np.uint8)
+    framed[12:302, 12:442] = _marked(dark)[40:330, 70:500]
+    x0, y0, x1, y1 = _read(framed).located.box_px
+    assert (x0, x1, y1) == (72, 498, 328) and 64 - TILE_PX < y0 <= 64
+
+
+def test_an_own_border_does_not_hide_one_that_was_added(coffee):
+    banded = coffee.copy()
+    banded[:, :50] = 0
+    framed = np.zeros((300, 520, 3), np.uint8)
+    framed[:, :500] = _marked(banded)[60:360, 40:540]  # 10 columns of its own, 20 that were added
+    assert _read(framed).located.box_px == (40, 60, 538, 360)
+
+
+def test_a_small_crop_keeps_its_plain_edge(coffee):
+    plain = coffee.copy()
+    plain[100:110] = 200
+    found = _read(_marked(plain)[100:235, 210:350])
+    assert found.image is None and found.located.box_px == (210, 100, 350, 235)
 
 
 def test_a_border_of_the_original_belongs_to_it(coffee):
@@ -134,7 +176,8 @@ def test_tiles_of_two_pictures_are_not_mixed(marked, coffee):
     joined = np.concatenate([marked[:, :384], other[:, 384:]], axis=1)
     found = _read(joined)
     assert np.array_equal(found.image, _read(marked).image)
-    assert found.located.box_px == (0, 0, 384, 400)
+    place = found.located
+    assert place.box_px == (0, 0, 600, 400) and {run[0] for run in place.altered_px} == {384}
 
 
 def test_a_key_keeps_others_from_reading_and_from_writing(coffee):
@@ -165,14 +208,31 @@ def test_forged_tiles_do_no_harm(coffee):
         _read(_forged(coffee, (60000, 60000, 100 << 8)))
 
 
-def test_a_copy_that_unfolds_is_not_opened(coffee, monkeypatch):
-    buffer = io.BytesIO()
-    Image.new("RGB", (5000, 5000)).save(buffer, "AVIF", quality=1, speed=10)
-    monkeypatch.setattr(fragile_copy, "_encoded", lambda *_: buffer.getvalue())
+@pytest.mark.parametrize("size", [(5000, 5000), (16000, 16000)])
+def test_a_copy_that_unfolds_is_not_opened(coffee, monkeypatch, size):
+    content = fragile_copy._avif(coffee, 50)
+    field = content.index(b"ispe") + 8  # width and height, as the header says them
+    bomb = content[:field] + struct.pack(">II", *size) + content[field + 8 :]
+    monkeypatch.setattr(fragile_copy, "_encoded", lambda *_: bomb)
     monkeypatch.setattr(fragile_copy, "_decoded", lambda _: coffee)
     marked = _marked(coffee)
     monkeypatch.undo()
     assert _read(marked).image is None
+
+
+def test_a_small_part_of_another_picture_says_nothing_of_it(marked, rocket):
+    pasted = rocket.copy()
+    pasted[50:178, 60:188] = marked[64:192, 96:224]
+    assert _read(pasted) is None
+
+
+def test_any_crop_of_half_of_each_side_holds_enough(coffee):
+    for size in ((192, 192), (300, 200), (320, 240), (230, 250)):
+        small = _marked(resize_pixels(coffee, *size))
+        width, height = size[0] // 2, size[1] // 2
+        for x0, y0 in ((1, 1), (31, 17), (size[0] - width, size[1] - height)):
+            found = _read(small[y0 : y0 + height, x0 : x0 + width])
+            assert found.image is not None, (size, x0, y0)
 
 
 def test_larger_images_keep_a_copy_of_a_megapixel(raccoon):
@@ -183,11 +243,11 @@ def test_larger_images_keep_a_copy_of_a_megapixel(raccoon):
 
 
 def test_busy_images_shrink_until_they_fit():
-    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
-    assert _read(_marked(noise)).image.shape == (91, 91, 3)
+    noise = np.random.default_rng(0).integers(0, 256, (192, 192, 3), np.uint8)
+    assert _read(_marked(noise)).image.shape[0] in (136, 192)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (64, 64), (128, 96)])
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (160, 160), (640, 100)])
 def test_an_image_that_cannot_hold_itself_is_refused(coffee, size):
     with pytest.raises(ImageError, match="too small to hold a copy"):
         code_copy(resize_pixels(coffee, *size))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..image_io import ALPHA_FORMATS, LoadedImage, encode_image, format_for, write_bytes
+from ..image_io import ALPHA_FORMATS, LoadedImage, encode_image, format_for, is_lossy, write_bytes
 from ..settings import KEY_VARIABLE, Settings, key_of_environment
 from .inputs import STANDARD_STREAM, expand_inputs, for_each, load_input, output_path, shown
 from .server_options import add_server_options, open_served
@@ -39,8 +39,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--copy",
         action="store_true",
         help="also write a copy of the original into the lowest bits: crops of half of each side "
-        "and more that stay lossless, as PNG does, show it sharp; costs 0.3 dB and some time. With "
-        f"a secret in {KEY_VARIABLE} only commands with the same one read it, and it is genuine",
+        "and more that stay lossless, as PNG does, show it sharp; costs 0.3 dB at the default "
+        f"strength, and some time. With a random secret in {KEY_VARIABLE} only who has it can "
+        "write what is read (with --url the server's)",
     )
     _add_output(protect, required=True)
     _add_format(protect)
@@ -164,7 +165,7 @@ class _Writer:
         if args.format and named and not out.is_dir() and named != args.format:
             raise UsageError(f"--format {args.format} does not go with the name {out}")
         self.format = args.format or (None if out.is_dir() else named) or "png"
-        self.lossy = self.format == "jpeg" or (self.format == "webp" and args.quality is not None)
+        self.lossy = is_lossy(self.format.upper(), args.quality)
         if self.lossy:
             if lossy_warning:
                 print(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, ServerUnavailable
-from ..image_io import LoadedImage, encode_image, read_image
+from ..image_io import LoadedImage, encode_image, is_lossy, read_image
 from ..results import Located, Protected, Recovered
 from ..runtimes.triton_server import TritonServerModels, from_array, to_array
 from ..session import Session
@@ -131,7 +131,9 @@ def answer(
     if spec.call == "fg_jpeg":
         options["qf"] = _number(parameters, "qf")
     for flag in {"turned", "copy"} & set(parameters):
-        options[flag] = bool(parameters[flag])
+        options[flag] = _flag(parameters, flag)
+    if options.get("copy") and "image" in wanted and is_lossy(*_format(parameters)):
+        raise InputError("a copy goes with lossless formats: this one would not keep it")
     result = getattr(session, spec.call)(source.pixels, **options)
 
     located = result if spec.call == "locate" else getattr(result, "located", None)
@@ -187,14 +189,25 @@ def _number(parameters: dict[str, Any], name: str) -> float:
         raise InputError(f"parameter {name!r} must be a number, not {parameters[name]!r}") from None
 
 
+def _flag(parameters: dict[str, Any], name: str) -> bool:
+    value = parameters.get(name, False)
+    if isinstance(value, bool):
+        return value
+    raise InputError(f"parameter {name!r} must be true or false, not {value!r}")
+
+
+def _format(parameters: dict[str, Any]) -> tuple[str, Any]:
+    return str(parameters.get("format", "png")).upper(), parameters.get("quality")
+
+
 def _encoded(
     spec: ImageModelSpec, pixels: np.ndarray, source: LoadedImage, parameters: dict[str, Any]
 ) -> np.ndarray:
-    strip = bool(parameters.get("strip", False))
+    strip, (format, quality) = _flag(parameters, "strip"), _format(parameters)
     content = encode_image(
         pixels,
-        format=str(parameters.get("format", "png")).upper(),
-        quality=parameters.get("quality"),
+        format=format,
+        quality=quality,
         alpha=source.alpha if spec.call == "protect" else None,
         exif=None if strip else source.exif,
         icc_profile=None if strip else source.icc_profile,

@@ -53,6 +53,15 @@ def test_the_tables_of_any_quality_equal_their_reference(triton_device):
         assert scaled_tables(quality, 2)[1].tolist() == [True, False]
 
 
+def test_float64_images_have_tables_of_float64(coffee, triton_device):
+    images = batch_of(picture("photograph", 16, 32, coffee)).to(triton_device).double() / 255.0
+    ours, theirs = (
+        (255.0 * jpeg_simulate(images, 50.0 - 1e-9, rounding="hard", impl=impl)).round()
+        for impl in ("triton", "torch")
+    )
+    assert torch.equal(ours, theirs)
+
+
 def test_a_wrong_quality_is_refused_before_anything_runs(coffee, triton_device):
     images = batch_of(picture("photograph", 16, 16, coffee), 2).to(triton_device)
     for qf in (0.5, 101, torch.tensor([50.0, float("nan")])):

@@ -19,6 +19,7 @@ from clr_infer.client.runtime import ServedNetworks
 from clr_infer.errors import (
     DeadlineExceeded,
     ImageError,
+    InputError,
     ServerError,
     ServerUnavailable,
 )
@@ -147,6 +148,8 @@ def test_copies_are_written_and_read_by_a_server(client, session, photo):
     _same_place(found.located, expected.located)
     assert found.located.altered_px == expected.located.altered_px != ()
     np.testing.assert_array_equal(found.image, expected.image)
+    with pytest.raises(InputError, match="lossless"):
+        client.protect_encoded(photo, copy=True, format="jpeg")
     file = client.protect_encoded(photo, copy=True)
     assert file.facts["copy_psnr_db"] == ours.copy_psnr_db
     assert client.recover_encoded(file.content).facts["from_copy"]
