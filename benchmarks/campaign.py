@@ -35,12 +35,12 @@ PARTS = {
     "full": "kodak.json.gz",
     "limits": "kodak_limits.json.gz",
     "copies": "kodak_copies.json.gz",
-    "strength": "kodak_strength.json",
-    "ablations": "kodak_ablations.json",
-    "detection": "val_detection.json",
+    "strength": "kodak_strength.json.gz",
+    "ablations": "kodak_ablations.json.gz",
+    "detection": "val_detection.json.gz",
     "fg-jpeg": "fg_jpeg_kodak.json",
 }
-"""Sets of ``clr-infer evaluate`` and their results; the largest are packed."""
+"""Sets of ``clr-infer evaluate`` and their results; the large ones are packed."""
 FAILURES, TURNED, COPIED, SHEET = GALLERIES = ("failures", "turned", "copied", "sheet")
 _WITHOUT_WORKERS = {"fg-jpeg"}
 _COFFEE = ROOT / "tests" / "images" / "coffee.jpg"

@@ -37,9 +37,9 @@ KODAK, LIMITS, COPIES, STRENGTH, ABLATIONS, DETECTION, WATERMARKS = (
     "kodak.json.gz",
     "kodak_limits.json.gz",
     "kodak_copies.json.gz",
-    "kodak_strength.json",
-    "kodak_ablations.json",
-    "val_detection.json",
+    "kodak_strength.json.gz",
+    "kodak_ablations.json.gz",
+    "val_detection.json.gz",
     "watermarks_kodak.json",
 )
 """What ``benchmarks/campaign.py`` and ``benchmarks/watermarks.py`` measure."""

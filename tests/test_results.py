@@ -33,9 +33,9 @@ NEEDED = {
 WHEN_MEASURED = {
     "kodak_limits.json.gz": {"format", "facts", "aggregates", "images", "crops", "cases"},
     "kodak_copies.json.gz": {"format", "facts", "aggregates", "images", "crops", "cases"},
-    "kodak_strength.json": {"kind", "facts", "arms", "images", "cases"},
-    "kodak_ablations.json": {"kind", "facts", "arms", "images", "cases"},
-    "val_detection.json": {"kind", "facts", "images", "threshold", "confidences"},
+    "kodak_strength.json.gz": {"kind", "facts", "arms", "images", "cases"},
+    "kodak_ablations.json.gz": {"kind", "facts", "arms", "images", "cases"},
+    "val_detection.json.gz": {"kind", "facts", "images", "threshold", "confidences"},
     "outpainting_kodak.json": {"kind", "commit", "weights", "training", "images", "cases"},
     "watermarks_kodak.json": {"kind", "commit", "weights", "versions", "conditions", "methods"},
 }
