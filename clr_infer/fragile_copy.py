@@ -321,8 +321,10 @@ def _is_shown(
     """Whether the copy has what lies in a part of a received image, x0, y0, x1, y1."""
     assert image is not None
     x0, y0, x1, y1 = strip
-    scale = np.divide(image.shape[1::-1], (frame[2] - frame[0], frame[3] - frame[1]))
+    size = np.array(image.shape[1::-1])
+    scale = size / (frame[2] - frame[0], frame[3] - frame[1])
     box = np.subtract(strip, 2 * frame[:2]) * np.tile(scale, 2)
+    box = np.clip(box, 0.0, np.tile(size, 2))  # of what rounding adds
     there = Image.fromarray(image).resize((x1 - x0, y1 - y0), Image.Resampling.BOX, box=tuple(box))
     difference = np.subtract(received[y0:y1, x0:x1], np.asarray(there), dtype=np.float32)
     return float(np.abs(difference).mean()) <= _ALIKE_LEVELS
