@@ -18,7 +18,7 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from .preprocess import reduce_pixels, resize_pixels
 from .residual import mean_squared_error
 from .results import Located
 from .settings import Settings
+from .turns import SIDES, as_received, upright
 
 __all__ = ["CodedCopy", "FragileCopy", "code_copy", "read_copy", "with_copy"]
 
@@ -72,7 +73,7 @@ class FragileCopy:
 
     Attributes:
         located: its place, exact to the pixel.
-        picture: what of it shows the original, HxWx3 uint8.
+        picture: what of it shows the original, upright, HxWx3 uint8.
         image: the copy, at its own size, HxWx3 uint8; ``None`` if too few tiles are left.
         cell_uncertainty: the standard deviation of the copy's error, as it was measured when the
             copy was made: rows x columns float32, in levels of 255.
@@ -216,12 +217,13 @@ def _decoded(content: bytes) -> np.ndarray:
         return np.asarray(picture.convert("RGB"))
 
 
-def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
+def read_copy(received: np.ndarray, settings: Settings, turned: bool = False) -> FragileCopy | None:
     """Read what is left of a copy.
 
     Args:
-        received: HxWx3 uint8, upright.
+        received: HxWx3 uint8.
         settings: limits, and the key.
+        turned: look for it mirrored and on its sides as well.
 
     Returns:
         ``None`` where no tile is left, none of this key at any rate, or too few for the size of
@@ -231,6 +233,20 @@ def read_copy(received: np.ndarray, settings: Settings) -> FragileCopy | None:
         ImageError: the original is larger than the limit.
         RuntimeUnavailable: there is a copy, and nothing here to read it with.
     """
+    copy = _read(received, settings)
+    for turn in SIDES if turned and copy is None else ():
+        view = upright(received, turn)
+        copy = _read(view, settings)
+        if copy is not None:
+            picture_px = copy.located.picture_px
+            assert picture_px is not None
+            picture_px = as_received(picture_px, view.shape[1], view.shape[0], turn)
+            return replace(copy, located=replace(copy.located, picture_px=picture_px, turn=turn))
+    return copy
+
+
+def _read(received: np.ndarray, settings: Settings) -> FragileCopy | None:
+    """:func:`read_copy` of an image that lies upright."""
     tiles = read_tiles(received, settings.copy_key)
     if not tiles:
         return None

@@ -105,7 +105,7 @@ def locate(
     if not images:
         return []
     clock = Stopwatch(len(images))
-    whole, copies = _read_copies(images, settings, clock)
+    whole, copies = _read_copies(images, settings, clock, turned)
     located = {index: copy.located for index, copy in copies.items()}
     blind = [index for index in range(len(whole)) if index not in copies]
     if blind:
@@ -125,7 +125,7 @@ def recover(
     if not images:
         return []
     clock = Stopwatch(len(images))
-    whole, copies = _read_copies(images, settings, clock)
+    whole, copies = _read_copies(images, settings, clock, turned)
     recovered: dict[int, Recovered] = {}
     with clock.stage("composite"):
         for index, copy in copies.items():
@@ -146,13 +146,13 @@ def recover(
 
 
 def _read_copies(
-    images: Sequence[object], settings: Settings, clock: Stopwatch
+    images: Sequence[object], settings: Settings, clock: Stopwatch, turned: bool
 ) -> tuple[list[np.ndarray], dict[int, FragileCopy]]:
     """The images' pixels, and the copies of those that hold one by their index."""
     with clock.stage("copy"):
         whole = [check_pixels(image, settings) for image in images]
-        copies = ((index, read_copy(image, settings)) for index, image in enumerate(whole))
-        return whole, {index: copy for index, copy in copies if copy is not None}
+        copies = ((i, read_copy(image, settings, turned)) for i, image in enumerate(whole))
+        return whole, {i: copy for i, copy in copies if copy is not None}
 
 
 def _shown(copy: FragileCopy, image: np.ndarray, settings: Settings) -> Recovered:

@@ -84,8 +84,8 @@ class Session:
                 seconds on a CPU, for a better recovery. 0 takes the network's as it is.
             copy: also write a copy of the original into the lowest bits, whatever the strength: no
                 image that holds one is above 51 dB. Crops of at least half of each side that stay
-                lossless, and upright, show it, sharp, and their exact place; it ends with the
-                first JPEG, where the networks go on alone. See :mod:`clr_infer.fragile_copy`.
+                lossless show it, sharp, and their exact place; it ends with the first JPEG, where
+                the networks go on alone. See :mod:`clr_infer.fragile_copy`.
 
         Raises:
             ImageError: the image cannot be used, or is too small to hold a copy.

@@ -12,13 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .geometry import UPRIGHT, Turn
+from .geometry import UPRIGHT, Px, Turn
 
 __all__ = [
+    "SIDES",
     "SURE",
     "UNSEEN",
     "Found",
     "Look",
+    "as_received",
     "confidence_among",
     "crookedness",
     "find_turn",
@@ -53,7 +55,7 @@ _PAYS = 1.02
 """By so much the score has to rise for a picture to be resampled that is not yet: what is told
 wrongly costs it."""
 
-_SIDES = (
+SIDES = (
     *(Turn(True, 0.0), Turn(False, 90.0), Turn(False, 270.0), Turn(False, 180.0)),
     *(Turn(True, 180.0), Turn(True, 90.0), Turn(True, 270.0)),
 )
@@ -149,6 +151,22 @@ def upright(pixels: np.ndarray, turn: Turn) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
+def as_received(box_px: Px, width: int, height: int, turn: Turn) -> Px:
+    """Where a part of an upright image lies in the image as it was received.
+
+    Args:
+        box_px: the part.
+        width: of the upright image.
+        height: of the upright image.
+        turn: what set it upright, by whole quarters.
+    """
+    x0, y0, x1, y1 = box_px
+    for _ in range(round(turn.degrees / 90.0) % 4):  # back, clockwise
+        x0, y0, x1, y1 = height - y1, x0, height - y0, x1
+        width, height = height, width
+    return (width - x1, y0, width - x0, y1) if turn.mirrored else (x0, y0, x1, y1)
+
+
 class _Views:
     """Views of one picture, the best of them, and their number."""
 
@@ -232,7 +250,7 @@ def find_turn(
     if views.look.score < SURE and (sought or views.look.score >= _HALF):
         views.reflect()
     if views.look.score < _LIKELY and sought:
-        best = side = views.look_among(_SIDES)
+        best = side = views.look_among(SIDES)
         # On a wrong side half the template may fit a crooked picture: upright goes first.
         for base in (UPRIGHT, side[1]) if thorough else ():
             if views.look.score < _LIKELY:

@@ -16,6 +16,7 @@ from clr_infer.lowest_bits import ROOM_BYTES, TILE_PX, grid_size, write_tiles
 from clr_infer.preprocess import resize_pixels
 from clr_infer.residual import psnr_of_mse
 from clr_infer.settings import DEFAULT_SETTINGS, Settings
+from clr_infer.turns import SIDES, upright
 
 
 def _read(image: np.ndarray, settings: Settings = DEFAULT_SETTINGS):
@@ -152,6 +153,23 @@ def test_a_border_of_the_original_belongs_to_it(coffee):
     marked = _marked(framed)[40:380, 30:570]
     assert inside_border(marked, DEFAULT_SETTINGS) is not None
     assert _read(marked).located.box_px == (30, 40, 570, 380)
+
+
+@pytest.mark.parametrize("turn", SIDES)
+def test_mirrored_and_on_its_side_it_is_read_where_that_is_asked_for(marked, turn):
+    part = marked[40:340, 110:530]
+    sides = np.rot90(part, -round(turn.degrees / 90.0))
+    page = np.full((500, 573, 3), 255, np.uint8)
+    lying = np.ascontiguousarray(sides[:, ::-1] if turn.mirrored else sides)
+    page[20 : 20 + lying.shape[0], 30 : 30 + lying.shape[1]] = lying
+    assert _read(page) is None
+    found = read_copy(page, DEFAULT_SETTINGS, turned=True)
+    place = found.located
+    assert place.turn == turn and place.box_px == (112, 42, 528, 338)
+    x0, y0, x1, y1 = place.picture_px
+    assert (x0, y0) == (32, 22) and (x1, y1) == (28 + lying.shape[1], 18 + lying.shape[0])
+    assert np.array_equal(upright(page[y0:y1, x0:x1], turn), found.picture)
+    assert np.array_equal(found.picture, marked[42:338, 112:528])
 
 
 @pytest.mark.parametrize(
