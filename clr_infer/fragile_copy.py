@@ -41,7 +41,7 @@ _SHARE = 0.12
 _PIXELS_MAX = 2**20
 _SIDE_MAX = 2**16 - 1
 _HALVINGS_MAX = 2
-_SPEED = 10
+_SPEED, _QUALITY_MAX = 10, 90
 _GROWTH, _SPARE_MAX = 0.035, 0.06
 """By so much the logarithm of a coding's size grows with its quality, and so much may be left of
 the room's."""
@@ -177,8 +177,8 @@ def _encoded(image: np.ndarray, room_bytes: int) -> bytes | None:
 
 
 def _fitting(coded: Callable[[int], bytes], room_bytes: int) -> bytes | None:
-    """The best coding that fits, of qualities from 1 to 100, found by how fast sizes grow."""
-    best, fits, fails = None, 0, 101
+    """The best coding that fits, of some qualities, found by how fast sizes grow with them."""
+    best, fits, fails = None, 0, _QUALITY_MAX + 1
     quality = 50
     while fails - fits > 1:
         content = coded(quality)

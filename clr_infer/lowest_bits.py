@@ -60,11 +60,12 @@ def grid_size(width: int, height: int) -> tuple[int, int]:
     return width // TILE_PX, height // TILE_PX
 
 
-def _digest(head: bytes, tile: np.ndarray, key: bytes) -> bytes:
-    """The digest of a place with its record, and of all but the lowest bits of a tile, 32x32x3."""
-    content = head + (tile >> 1).tobytes()
+def _digest(head: bytes, upper: np.ndarray, key: bytes) -> bytes:
+    """The digest of a place with its record, and of all but the lowest bits of a tile."""
     secret = hashlib.blake2b(key).digest() if key else b""  # of any length
-    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES, key=secret).digest()
+    digest = hashlib.blake2b(head, digest_size=_DIGEST_BYTES, key=secret)
+    digest.update(upper)
+    return digest.digest()
 
 
 def _squares(pixels: np.ndarray, left: int, top: int) -> np.ndarray:
@@ -78,22 +79,19 @@ def write_tiles(pixels: np.ndarray, records: np.ndarray, key: bytes = b"") -> No
     """Write a record into each tile of an image, in place.
 
     Args:
-        pixels: HxWx3 uint8.
+        pixels: HxWx3 uint8, contiguous.
         records: rows x columns x :data:`ROOM_BYTES` uint8, for all of :func:`grid_size`.
         key: of the digests; none if empty.
     """
-    rows, columns, _ = records.shape
-    squares = _squares(pixels, 0, 0)
-    tiles = np.zeros((rows, columns, _TILE_BYTES), np.uint8)
-    for row, column in np.ndindex(rows, columns):
-        head = _PLACE.pack(row, column) + records[row, column].tobytes()
-        content = head + _digest(head, squares[row, column], key)
-        tiles[row, column, _MARK_BYTES:] = np.frombuffer(content, np.uint8)
-    bits = np.unpackbits(tiles ^ _NOISE, axis=2).reshape(rows, columns, 3, TILE_PX, TILE_PX)
-    lowest = bits.transpose(0, 3, 1, 4, 2).reshape(rows * TILE_PX, columns * TILE_PX, 3)
-    written = pixels[: lowest.shape[0], : lowest.shape[1]]
-    written &= 0xFE
-    written |= lowest
+    for row, squares in enumerate(_squares(pixels, 0, 0)):
+        uppers = np.ascontiguousarray(squares >> 1)
+        contents = bytearray()
+        for column, upper in enumerate(uppers):
+            head = _PLACE.pack(row, column) + records[row, column].tobytes()
+            contents += bytes(_MARK_BYTES) + head + _digest(head, upper, key)
+        tiles = np.frombuffer(contents, np.uint8).reshape(-1, _TILE_BYTES) ^ _NOISE
+        lowest = np.unpackbits(tiles, axis=1).reshape(-1, 3, TILE_PX, TILE_PX)
+        squares[:] = uppers << 1 | lowest.transpose(0, 2, 3, 1)
 
 
 def read_tiles(pixels: np.ndarray, key: bytes = b"") -> list[Tile]:
@@ -102,17 +100,29 @@ def read_tiles(pixels: np.ndarray, key: bytes = b"") -> list[Tile]:
     All lie on one grid: that of the first one found. Those of other keys are not seen, nor may be
     a part of an image of many megapixels that is less than a hundred pixels high.
     """
-    for x, y in itertools.islice(_marks(pixels[..., 0]), _TRIES_MAX):
-        if _read(pixels[y : y + TILE_PX, x : x + TILE_PX], key) is None:
+    for x0, y0 in itertools.islice(_marks(pixels[..., 0]), _TRIES_MAX):
+        if not any(_read_row(pixels[y0 : y0 + TILE_PX, x0 : x0 + TILE_PX][None], key)):
             continue
-        left, top = x % TILE_PX, y % TILE_PX
-        squares, found = _squares(pixels, left, top), []
-        for row, column in np.ndindex(squares.shape[:2]):
-            tile = _read(squares[row, column], key)
-            if tile is not None:
-                found.append(Tile(left + column * TILE_PX, top + row * TILE_PX, *tile))
-        return found
+        left, top = x0 % TILE_PX, y0 % TILE_PX
+        return [
+            Tile(left + x * TILE_PX, top + y * TILE_PX, column, row, record)
+            for y, squares in enumerate(_squares(pixels, left, top))
+            for x, column, row, record in _read_row(squares, key)
+        ]
     return []
+
+
+def _read_row(squares: np.ndarray, key: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The whole tiles among squares Nx32x32x3: index, column, row and record of each."""
+    lowest = (squares & 1).transpose(0, 3, 1, 2).reshape(len(squares), -1)
+    contents = np.packbits(lowest, axis=1) ^ _NOISE
+    uppers = np.ascontiguousarray(squares >> 1)
+    for index in np.flatnonzero(~contents[:, :_MARK_BYTES].any(1)).tolist():
+        content = contents[index, _MARK_BYTES:].tobytes()
+        head, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+        if compare_digest(_digest(head, uppers[index], key), digest):
+            row, column = _PLACE.unpack_from(head)
+            yield index, column, row, head[_PLACE.size :]
 
 
 def _marks(red: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -132,13 +142,3 @@ def _marks(red: np.ndarray) -> Iterator[tuple[int, int]]:
             marked &= words[:, 8 * index : 8 * index + places] == byte
         for y, x in np.argwhere(marked):
             yield int(x), int(start + y)
-
-
-def _read(tile: np.ndarray, key: bytes) -> tuple[int, int, bytes] | None:
-    """Column, row and record of a tile, 32x32x3 uint8; nothing if it is not a whole one."""
-    content = (np.packbits(tile.transpose(2, 0, 1) & 1) ^ _NOISE).tobytes()
-    head, digest = content[_MARK_BYTES:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
-    if content[:_MARK_BYTES].strip(b"\0") or not compare_digest(_digest(head, tile, key), digest):
-        return None
-    row, column = _PLACE.unpack_from(head)
-    return column, row, head[_PLACE.size :]
