@@ -64,7 +64,7 @@ def _digest(head: bytes, upper: np.ndarray, key: bytes) -> bytes:
     """The digest of a place with its record, and of all but the lowest bits of a tile."""
     secret = hashlib.blake2b(key).digest() if key else b""  # of any length
     digest = hashlib.blake2b(head, digest_size=_DIGEST_BYTES, key=secret)
-    digest.update(memoryview(upper))
+    digest.update(upper.data)
     return digest.digest()
 
 
