@@ -31,7 +31,8 @@ def to_int8(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> onnx.Model
     """Quantise the learned convolutions of a float32 graph.
 
     Weights are symmetric per output channel, what enters a convolution symmetric per tensor, as
-    TensorRT requires; what leaves it, and the biases, stay in float32.
+    TensorRT requires; what leaves it, and the biases, stay in float32. Scales cover all values
+    where these differ too little for a histogram, as in networks that have hardly been trained.
 
     Args:
         model: as :func:`.to_onnx.export_onnx` makes it; left as it is.
@@ -43,16 +44,33 @@ def to_int8(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> onnx.Model
     Raises:
         InputError: there are no images to calibrate on.
     """
+    if not (nodes := quantised_layers(model)):
+        result = onnx.ModelProto()
+        result.CopyFrom(model)
+        return result
+    if len(next(iter(inputs.values()))) == 0:
+        raise InputError("int8 needs photographs to calibrate on")
+    try:
+        result = _quantised(model, nodes, inputs, "Percentile")
+    except ValueError as error:
+        if "Too many bins" not in str(error):
+            raise
+        result = _quantised(model, nodes, inputs, "MinMax")
+    del result.metadata_props[:]
+    result.metadata_props.extend(model.metadata_props)
+    return result
+
+
+def _quantised(
+    model: onnx.ModelProto, nodes: list[str], inputs: dict[str, np.ndarray], method: str
+) -> onnx.ModelProto:
+    """A graph whose named nodes are quantised by a method of ONNX Runtime's calibration."""
     from onnxruntime import quantization as ort
 
     copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    if not (nodes := quantised_layers(model)):
-        return copy
+    copy.CopyFrom(model)  # what is given to the library is changed by it
     copy.metadata_props.add(key=_PREPARED, value="onnxruntime.quant")  # or it warns of nothing
     count = len(next(iter(inputs.values())))
-    if count == 0:
-        raise InputError("int8 needs photographs to calibrate on")
 
     class Reader(ort.CalibrationDataReader):
         """One image at a time."""
@@ -74,7 +92,7 @@ def to_int8(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> onnx.Model
             per_channel=True,
             activation_type=ort.QuantType.QInt8,
             weight_type=ort.QuantType.QInt8,
-            calibrate_method=ort.CalibrationMethod.Percentile,
+            calibrate_method=ort.CalibrationMethod[method],
             extra_options={
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
@@ -82,7 +100,4 @@ def to_int8(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> onnx.Model
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
             },
         )
-        result = onnx.load(path)
-    del result.metadata_props[:]
-    result.metadata_props.extend(model.metadata_props)
-    return result
+        return onnx.load(path)

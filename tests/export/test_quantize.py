@@ -5,7 +5,8 @@ import onnx
 import pytest
 from clr_infer.export.precision import learned_layers
 from clr_infer.export.quantize import quantised_layers, to_int8
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from clr_infer.errors import InputError
 from clr_infer.weights import Weights
@@ -47,6 +48,26 @@ def test_names_and_facts_survive(align, quantised):
     assert [v.name for v in quantised.graph.output] == [v.name for v in align.graph.output]
     assert list(quantised.metadata_props) == list(align.metadata_props)
     onnx.checker.check_model(quantised)
+
+
+def test_values_that_hardly_differ_are_covered_whole():
+    weights = np.ones((2, 1, 1, 1), np.float32)
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Conv", ["x", "conv.weight"], ["y"], name="conv")],
+            "one convolution",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 32, 32])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 32, 32])],
+            [numpy_helper.from_array(weights, "conv.weight")],
+        ),
+        opset_imports=[helper.make_opsetid("", 21)],
+    )
+    noise = np.random.default_rng(0).normal(size=(1, 1, 32, 32)) * 1e-5
+    x = (5.0 + noise).astype(np.float32)
+    quantised = to_int8(model, {"x": x})
+    assert [n.op_type for n in quantised.graph.node].count("DequantizeLinear") == 2
+    (y,) = ReferenceEvaluator(quantised).run(None, {"x": x})
+    np.testing.assert_allclose(y, 5.0, atol=0.05)
 
 
 def test_networks_without_convolutions_are_left_alone():
