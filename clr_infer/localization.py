@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .border import inside_border, was_added
-from .geometry import UPRIGHT, Box, Turn, canvas_size, crop_mask, placed_box
+from .geometry import UPRIGHT, Box, Px, Turn, canvas_size, crop_mask, placed_box
 from .image_checks import check_canvas
 from .preprocess import check_pixels, reduce_pixels
 from .results import Located
@@ -17,8 +17,6 @@ from .stopwatch import Stopwatch
 from .turns import UNSEEN, Found, Look, confidence_among, crookedness, find_turn, upright
 
 __all__ = ["Localized", "localize"]
-
-_Px = tuple[int, int, int, int]
 
 _FAR_SURER = 2.5
 """By so much the score rises without a border that hides the place of a fragment: five times and
@@ -65,7 +63,7 @@ def localize(
     pixels = runtime.pixels
     with clock.stage("preprocess"):
         whole = [check_pixels(image, settings) for image in images]
-        views: list[tuple[int, _Px]] = [(i, (0, 0, *w.shape[1::-1])) for i, w in enumerate(whole)]
+        views: list[tuple[int, Px]] = [(i, (0, 0, *w.shape[1::-1])) for i, w in enumerate(whole)]
         inner = ((i, inside_border(image, settings)) for i, image in enumerate(whole))
         views += [(i, box) for i, box in inner if box is not None]
         received = [pixels.upload(_part(whole[i], box)) for i, box in views]
@@ -120,7 +118,7 @@ def _found(runtime: Runtime, frames: Any) -> _Found:
 def _without_added_borders(
     runtime: Runtime,
     whole: Sequence[np.ndarray],
-    views: Sequence[tuple[int, _Px]],
+    views: Sequence[tuple[int, Px]],
     frames: Any,
     found: _Found,
     settings: Settings,
@@ -140,7 +138,7 @@ def _without_added_borders(
     return best
 
 
-def _part(image: np.ndarray, box: _Px) -> np.ndarray:
+def _part(image: np.ndarray, box: Px) -> np.ndarray:
     x0, y0, x1, y1 = box
     return np.ascontiguousarray(image[y0:y1, x0:x1])
 
@@ -179,7 +177,7 @@ def _looking_at(runtime: Runtime, picture: np.ndarray) -> Callable[[Turn], Look]
 
 
 def _verdict(
-    picture: _Px,
+    picture: Px,
     found: Found,
     size: tuple[int, int],
     box: np.ndarray,
