@@ -10,6 +10,7 @@ from .errors import InputError
 
 __all__ = [
     "CELL",
+    "FRAME_PX",
     "LOCALIZE",
     "PIPELINE_NETWORKS",
     "SPECS",
@@ -20,6 +21,9 @@ __all__ = [
 
 CELL = 4
 """Side of a cell in pixels: the networks work on 4x4 pixel cells, not on pixels."""
+
+FRAME_PX = 512
+"""Side of the frame that networks run at unless they are made for another: the shipped ones'."""
 
 
 @dataclass(frozen=True)

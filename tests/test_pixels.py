@@ -10,6 +10,7 @@ from clr_infer.geometry import Box, box_to_pixels
 from clr_infer.pixels import HostPixels
 from clr_infer.runtimes.torch_eager import TorchEager
 from clr_infer.settings import DEFAULT_SETTINGS
+from clr_infer.specs import FRAME_PX
 from clr_infer.weights import Weights
 
 BOX = Box(0.10, 0.05, 0.85, 0.80)
@@ -63,12 +64,12 @@ def test_protect_crop_recover_is_the_same_on_a_device(host, device, coffee, rock
 
 def test_frames_of_both_are_equal(coffee):
     on_device = DevicePixels("cpu", "torch")
-    ours = on_device.preprocess([on_device.upload(coffee)], 512)
-    assert np.array_equal(on_device.download(ours), HostPixels().preprocess([coffee], 512))
+    ours = on_device.preprocess([on_device.upload(coffee)], FRAME_PX)
+    assert np.array_equal(on_device.download(ours), HostPixels().preprocess([coffee], FRAME_PX))
 
 
 def test_the_torch_runtime_returns_what_it_was_given(device):
-    frames = np.random.default_rng(0).random((1, 3, 512, 512), np.float32)
+    frames = np.random.default_rng(0).random((1, 3, FRAME_PX, FRAME_PX), np.float32)
     by_numpy = device.runtime.run("align", {"received": frames})["aligned"]
     by_torch = device.runtime.run("align", {"received": torch.from_numpy(frames)})["aligned"]
     assert isinstance(by_numpy, np.ndarray) and isinstance(by_torch, torch.Tensor)
@@ -102,5 +103,5 @@ def test_the_pipeline_on_a_gpu_is_that_on_the_cpu(host, gpu, coffee, rocket):
 def test_tensors_stay_on_the_gpu_between_the_networks():
     session = clr_infer.load("torch")
     assert isinstance(session.runtime.pixels, DevicePixels)
-    frames = torch.rand(2, 3, 512, 512, device="cuda")
+    frames = torch.rand(2, 3, FRAME_PX, FRAME_PX, device="cuda")
     assert session.runtime.run("align", {"received": frames})["aligned"].is_cuda

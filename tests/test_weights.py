@@ -9,7 +9,7 @@ import pytest
 
 import clr_infer
 from clr_infer.errors import InputError, RuntimeUnavailable, UsageError, WeightsError
-from clr_infer.specs import SPECS, check_inputs
+from clr_infer.specs import FRAME_PX, SPECS, check_inputs
 from clr_infer.weights import MANIFEST, Weights, default_folder
 
 
@@ -27,6 +27,10 @@ def test_all_weights_together_are_small():
         graph = onnx.load(path).graph
         parameters += sum(int(np.prod(tensor.dims)) for tensor in graph.initializer)
     assert 2 * parameters < 12 * 1024 * 1024  # bytes in fp16
+
+
+def test_their_frame_is_the_default():
+    assert Weights().size == FRAME_PX
 
 
 def test_every_file_of_the_manifest_is_there_and_right():

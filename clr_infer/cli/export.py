@@ -13,6 +13,7 @@ from ..engine_files import FLAVOURS, import_flavour
 from ..errors import RuntimeUnavailable, UsageError
 from ..samples import SAMPLE
 from ..settings import Settings
+from ..specs import FRAME_PX
 from ..weights import MANIFEST, Weights
 from .inputs import expand_inputs, load_input
 from .repository import add_repository_command
@@ -53,7 +54,8 @@ _TENSORRT_EXAMPLES = """examples:
 
 _WEIGHTS = """\
 Calibrate and export the checkpoints of a training folder to a folder of weights. Of a folder of
-weights, do so with the weights in it, after a change to a network's code."""
+weights, do so with the weights in it: after a change to a network's code, or for another frame.
+What was protected at one frame is not found at another: both sides need the same."""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -75,9 +77,8 @@ def _add_weights(targets: argparse._SubParsersAction) -> None:
     weights.add_argument("folder", type=Path, metavar="RUN", help="the output of train, or weights")
     weights.add_argument("--val", type=Path, required=True, metavar="DIR", help="to calibrate on")
     weights.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    weights.add_argument(
-        "--frame", type=int, default=512, help="frame of a training's result (default: 512)"
-    )
+    text = f"side of the networks' frame (default: that of the weights, {FRAME_PX} for a training)"
+    weights.add_argument("--frame", type=int, metavar="PX", help=text)
     weights.add_argument(
         "--strength",
         type=float,

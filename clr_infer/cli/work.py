@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import ClrError, InputError, RuntimeUnavailable, UsageError
 from ..samples import SAMPLE
 from ..settings import Settings
+from ..specs import FRAME_PX
 from ..weights import default_folder
 from .images import add_networks, open_session
 from .inputs import load_input
@@ -39,7 +40,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--minutes", type=float, default=90.0, help="of the main networks")
     train.add_argument("--fg-minutes", type=float, default=12.0, help="of FG-JPEG")
     train.add_argument("--size", type=int, default=128, help="frame in training (default: 128)")
-    train.add_argument("--frame", type=int, default=512, help="frame of the result (default: 512)")
+    train.add_argument(
+        "--frame", type=int, default=FRAME_PX, help=f"frame of the result (default: {FRAME_PX})"
+    )
     train.add_argument("--batch", type=int, default=8)
     train.add_argument("--width", type=int, default=48, help="channels (default: 48)")
     train.add_argument(
@@ -135,12 +138,14 @@ def package_run(args: argparse.Namespace, run: Path, folder: Path, strength: flo
     from ..train.model_card import write_model_card
     from ..weights import MANIFEST, Weights
 
+    if args.frame is not None and args.frame % 32:
+        raise UsageError("--frame must be a multiple of 32")
     photos = Photos(args.val, torch.device("cpu"))
     if (run / MANIFEST).exists():
-        recalibrate(Weights(run), photos, folder)
+        recalibrate(Weights(run), photos, folder, args.frame)
     else:
         checkpoints = (run / "checkpoint.pt", run / "fg_jpeg.pt")
-        package(*checkpoints, args.frame, photos, folder, args.data_note, strength)
+        package(*checkpoints, args.frame or FRAME_PX, photos, folder, args.data_note, strength)
     images = [
         (name, image.permute(1, 2, 0).numpy().copy())
         for name, image in zip(photos.names[:12], photos.images[:12], strict=True)

@@ -58,8 +58,9 @@ ABLATIONS = (
     Arm("refined", "payload refined in 40 steps", refine=40),
     Arm("no-align", "without the align network", align=False),
     Arm("fg-jpeg", "FG-JPEG in place of the codec", simulated_jpeg=True),
-    Arm("frame256", "frame of 256 pixels", frame_px=256),
     Arm("frame384", "frame of 384 pixels", frame_px=384),
+    Arm("frame608", "frame of 608 pixels", frame_px=608),
+    Arm("frame704", "frame of 704 pixels", frame_px=704),
 )
 ARM_SETS = {"strength": STRENGTHS, "ablations": ABLATIONS}
 """By the name of ``clr-infer evaluate --set``."""

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..specs import FRAME_PX
 from .blocks import CELL, HighPass, activate, cell_conv, residual_blocks
 
 __all__ = ["AlignNetwork"]
@@ -21,7 +22,7 @@ class AlignNetwork(nn.Module):
         width: channels.
     """
 
-    def __init__(self, size: int = 512, width: int = 32) -> None:
+    def __init__(self, size: int = FRAME_PX, width: int = 32) -> None:
         super().__init__()
         self.size, self.width = size, width
         self.high_pass = HighPass()

@@ -10,6 +10,7 @@ finds the best spans of the frame, which are refined here to a small fraction of
 import torch
 from torch import nn
 
+from ..specs import FRAME_PX
 from .profiles import Profiles
 from .search import SpanSearch
 from .skew import BANDS, SkewSearch
@@ -39,7 +40,7 @@ class LocalizeNetwork(nn.Module):
     steps: torch.Tensor
     calibration: torch.Tensor
 
-    def __init__(self, size: int = 512, seed: int = 0) -> None:
+    def __init__(self, size: int = FRAME_PX, seed: int = 0) -> None:
         super().__init__()
         self.size, self.seed = size, seed
         self.profiles = Profiles(BANDS)

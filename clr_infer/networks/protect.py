@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..specs import FRAME_PX
 from .blocks import CELL, GaussianBlur, ResidualBlock, activate, cell_conv, residual_blocks
 from .template import template
 
@@ -83,7 +84,7 @@ class ProtectNetwork(nn.Module):
     template_columns: torch.Tensor
     template_rows: torch.Tensor
 
-    def __init__(self, size: int = 512, width: int = 48, seed: int = 0) -> None:
+    def __init__(self, size: int = FRAME_PX, width: int = 48, seed: int = 0) -> None:
         super().__init__()
         self.size, self.width, self.seed = size, width, seed
         self.nominal_psnr_db = NOMINAL_PSNR_DB

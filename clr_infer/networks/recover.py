@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..kernels import place
+from ..specs import FRAME_PX
 from .blocks import CELL, HighPass, activate, cell_conv, residual_blocks
 
 __all__ = ["Reading", "RecoverNetwork", "extend"]
@@ -186,7 +187,7 @@ class RecoverNetwork(nn.Module):
         width: channels.
     """
 
-    def __init__(self, size: int = 512, width: int = 48) -> None:
+    def __init__(self, size: int = FRAME_PX, width: int = 48) -> None:
         super().__init__()
         self.size, self.width = size, width
         self.high_pass = HighPass()

@@ -33,13 +33,19 @@ def build_served(manifest: dict[str, Any]) -> nn.ModuleDict:
     ).eval()
 
 
-def load_served(weights: Weights, device: str = "cpu") -> nn.ModuleDict:
+def load_served(weights: Weights, device: str = "cpu", size: int | None = None) -> nn.ModuleDict:
     """Build all networks and load their weights, strictly.
+
+    Args:
+        weights: from where.
+        device: for the networks.
+        size: side of their frame in pixels; ``None`` takes that of the weights. No weight depends
+            on it, but the confidence is calibrated for one.
 
     Raises:
         WeightsError: the file does not fit these networks.
     """
-    networks = build_served(weights.manifest)
+    networks = build_served(weights.manifest | {"size": size or weights.size})
     try:
         networks.load_state_dict(load_safetensors(weights.read(SAFETENSORS)))
     except (RuntimeError, ValueError) as error:

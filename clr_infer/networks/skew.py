@@ -14,9 +14,9 @@ __all__ = ["BANDS", "SkewSearch"]
 BANDS = 16
 """Of lines, in either direction."""
 
-_SLOPE_MAX_PX = 36
-"""Shift from a frame's first line to its last that is searched for: at a frame of 512 pixels
-4 degrees in a square picture, 2.7 in one of 3:2. Fragments that lie more crooked are not found."""
+_SLOPE_MAX = 0.07
+"""Shift from a frame's first line to its last that is searched for, in sides of the frame: 4
+degrees in a square picture, 2.7 in one of 3:2. Fragments that lie more crooked are not found."""
 
 _OFFSET_MAX_PX = 8
 """By how much the span itself may be off: a blurred profile is less sure of it."""
@@ -38,7 +38,8 @@ class SkewSearch(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
-        slopes = torch.arange(-_SLOPE_MAX_PX, _SLOPE_MAX_PX + 1)[:, None, None]
+        steepest = round(_SLOPE_MAX * size)
+        slopes = torch.arange(-steepest, steepest + 1)[:, None, None]
         offsets = torch.arange(-_OFFSET_MAX_PX, _OFFSET_MAX_PX + 1)[:, None]
         middles = (torch.arange(BANDS) + 0.5) / BANDS - 0.5
         steps = ((offsets + slopes * middles) * _FINE).round().int()  # slope, offset, band
@@ -46,7 +47,7 @@ class SkewSearch(nn.Module):
         count = 2 * most + 1
         shifts = torch.arange(-most, most + 1) / (_FINE * size)
         paths = torch.arange(BANDS, dtype=torch.int32) * count + most + steps
-        self.offsets = len(offsets)
+        self.steepest, self.offsets = steepest, len(offsets)
         self.register_buffer("shifts", shifts, persistent=False)
         self.register_buffer("paths", paths.flatten(), persistent=False)
 
@@ -75,8 +76,8 @@ class SkewSearch(nn.Module):
         power = bands.square().sum((3, 4))[..., None, None]
         odds = (odds / power.clamp(min=1e-12) * bandwidth[..., None]).sum(2).amax(3)
         # The top of a parabola through the best slope and its neighbours.
-        best = odds.argmax(-1, keepdim=True).clamp(1, 2 * _SLOPE_MAX_PX - 1)
+        best = odds.argmax(-1, keepdim=True).clamp(1, 2 * self.steepest - 1)
         left, top, right = (odds.gather(2, best + step)[..., 0] for step in (-1, 0, 1))
         between = 0.5 * (left - right) / (left - 2.0 * top + right).clamp(max=-1e-12)
-        slope = best[..., 0] - _SLOPE_MAX_PX + between.clamp(-0.5, 0.5)
+        slope = best[..., 0] - self.steepest + between.clamp(-0.5, 0.5)
         return slope / self.size

@@ -207,8 +207,12 @@ def package(
     return _calibrate_and_write(networks, manifest, photos, folder)
 
 
-def recalibrate(weights: Weights, photos: Photos, folder: Path) -> dict[str, Any]:
+def recalibrate(
+    weights: Weights, photos: Photos, folder: Path, size: int | None = None
+) -> dict[str, Any]:
     """Calibrate a folder of weights anew and export it: after a change to the localize network.
+
+    Or for another frame: what was protected at one is not found at another.
 
     What was learned stays as it is, to the bit.
 
@@ -216,6 +220,7 @@ def recalibrate(weights: Weights, photos: Photos, folder: Path) -> dict[str, Any
         weights: from where.
         photos: as for :func:`package`.
         folder: where to; may be that of the weights.
+        size: side of the networks' frame in pixels; ``None`` leaves it as it is.
 
     Returns:
         The manifest.
@@ -227,7 +232,8 @@ def recalibrate(weights: Weights, photos: Photos, folder: Path) -> dict[str, Any
     """
     derived = ("format", "files", "validation")
     manifest = {key: value for key, value in weights.manifest.items() if key not in derived}
-    return _calibrate_and_write(load_served(weights), manifest, photos, folder)
+    manifest["size"] = size or weights.size
+    return _calibrate_and_write(load_served(weights, size=size), manifest, photos, folder)
 
 
 def _calibrate_and_write(

@@ -44,7 +44,7 @@ def test_each_arm_changes_one_thing(ablations):
     assert simulated["clean"] == shipped["by_condition"]["clean"]
     gap = simulated["jpeg80"]["psnr_out"] - shipped["by_condition"]["jpeg80"]["psnr_out"]
     assert 0 < abs(gap) < 1.0
-    assert by_arm["frame256"]["by_condition"]["clean"]["iou_mean"] > 0.9
+    assert by_arm["frame384"]["by_condition"]["clean"]["iou_mean"] > 0.9
 
 
 def test_the_table_of_arms(ablations):

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from clr_infer.errors import InputError
+from clr_infer.specs import FRAME_PX
 from clr_infer.weights import Weights
 
 
@@ -21,7 +22,7 @@ def align():
 def quantised(align, coffee):
     from clr_infer.preprocess import to_frame
 
-    return to_int8(align, {"received": to_frame(coffee, 512)[None]})
+    return to_int8(align, {"received": to_frame(coffee, FRAME_PX)[None]})
 
 
 def test_each_learned_convolution_reads_8_bits_on_both_sides(align, quantised):
@@ -78,4 +79,4 @@ def test_networks_without_convolutions_are_left_alone():
 
 def test_calibration_needs_images(align):
     with pytest.raises(InputError, match="photographs"):
-        to_int8(align, {"received": np.zeros((0, 3, 512, 512), np.float32)})
+        to_int8(align, {"received": np.zeros((0, 3, FRAME_PX, FRAME_PX), np.float32)})

@@ -11,7 +11,7 @@ from clr_infer.export.to_tensorrt import EngineOptions, build_engine, write_engi
 from clr_infer.cli import main
 from clr_infer.engine_files import Sidecar, plan_name, platform_name, sidecar_name
 from clr_infer.errors import ModelError, RuntimeUnavailable, UsageError
-from clr_infer.specs import SPECS
+from clr_infer.specs import FRAME_PX, SPECS
 from clr_infer.weights import Weights
 
 trt = pytest.importorskip("tensorrt_rtx", exc_type=ImportError)
@@ -58,34 +58,34 @@ def test_progress_is_shown(align, monkeypatch):
 
     original = to_tensorrt._monitor
     monkeypatch.setattr(to_tensorrt, "_monitor", remembered)
-    build_engine(align, SPECS["align"], 512, "fp32", RTX)
+    build_engine(align, SPECS["align"], FRAME_PX, "fp32", RTX)
     assert monitors[0].steps > 0 and not monitors[0].bars
 
 
 def test_the_profile_is_that_of_the_options(align):
-    _, facts = build_engine(align, SPECS["align"], 512, "fp32", RTX)
+    _, facts = build_engine(align, SPECS["align"], FRAME_PX, "fp32", RTX)
     assert facts.profile == {
         "received": {
-            "min": [1, 3, 512, 512],
-            "opt": [2, 3, 512, 512],
-            "max": [4, 3, 512, 512],
+            "min": [1, 3, FRAME_PX, FRAME_PX],
+            "opt": [2, 3, FRAME_PX, FRAME_PX],
+            "max": [4, 3, FRAME_PX, FRAME_PX],
         }
     }
 
 
 def test_chosen_gpus_are_kept_in_the_sidecar(align):
     options = EngineOptions("tensorrt-rtx", (1, 1, 1), compute_capabilities=("8.9", "12.0"))
-    _, facts = build_engine(align, SPECS["align"], 512, "fp32", options)
+    _, facts = build_engine(align, SPECS["align"], FRAME_PX, "fp32", options)
     assert facts.compute_capabilities == ("8.9", "12.0")
     unknown = EngineOptions("tensorrt-rtx", compute_capabilities=("3.5",))
     with pytest.raises(UsageError, match="SM80"):
-        build_engine(align, SPECS["align"], 512, "fp32", unknown)
+        build_engine(align, SPECS["align"], FRAME_PX, "fp32", unknown)
 
 
 @pytest.mark.parametrize("graph", [b"", b"no graph at all"])
 def test_what_is_no_graph_is_refused(graph):
     with pytest.raises(ModelError, match="cannot (read|build).* align"):
-        build_engine(graph, SPECS["align"], 512, "fp32", RTX)
+        build_engine(graph, SPECS["align"], FRAME_PX, "fp32", RTX)
 
 
 def test_a_graph_that_does_not_fit_its_profile_cannot_be_built(align):

@@ -13,6 +13,7 @@ from clr_infer.env import describe_environment
 from clr_infer.errors import ModelError, RuntimeUnavailable
 from clr_infer.runtimes import RUNTIMES, open_runtime, why_not
 from clr_infer.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
+from clr_infer.specs import FRAME_PX
 from clr_infer.weights import Weights
 
 
@@ -94,7 +95,7 @@ def test_torch_says_that_it_was_closed():
 
 def test_an_embedded_session_may_be_used_again_after_closing():
     runtime = OnnxRuntimeCpu(Weights(), 1)
-    inputs = {"received": np.zeros((1, 3, 512, 512), np.float32)}
+    inputs = {"received": np.zeros((1, 3, FRAME_PX, FRAME_PX), np.float32)}
     before = runtime.run("localize", inputs)["score"]
     runtime.close()
     np.testing.assert_array_equal(runtime.run("localize", inputs)["score"], before)

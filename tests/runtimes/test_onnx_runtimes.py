@@ -16,7 +16,7 @@ from clr_infer.errors import ModelError, RuntimeUnavailable, WeightsError
 from clr_infer.runtimes import onnx_sessions, onnxruntime_cuda
 from clr_infer.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from clr_infer.runtimes.onnxruntime_cuda import BoundSession, OnnxRuntimeCuda
-from clr_infer.specs import SPECS
+from clr_infer.specs import FRAME_PX, SPECS
 from clr_infer.weights import MANIFEST, Weights, default_folder
 
 CPU = ["CPUExecutionProvider"]
@@ -36,7 +36,7 @@ def copied(tmp_path):
 
 
 def _frames(count, seed=0):
-    return np.random.default_rng(seed).random((count, 3, 512, 512), np.float32)
+    return np.random.default_rng(seed).random((count, 3, FRAME_PX, FRAME_PX), np.float32)
 
 
 def _replace(folder, name, content):
@@ -77,9 +77,10 @@ def test_memory_does_not_grow_with_the_batch():
     """Beyond what goes in and comes out, in a process of its own."""
     code = """
 import resource, numpy as np, clr_infer
+from clr_infer.specs import FRAME_PX
 run = clr_infer.load("onnxruntime").runtime.run
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-frames = np.zeros((16, 3, 512, 512), np.float32)
+frames = np.zeros((16, 3, FRAME_PX, FRAME_PX), np.float32)
 run("protect", {"image": frames[:2]}); few = peak()
 run("protect", {"image": frames}); print(peak() - few, 3 * frames.nbytes // 2**20)
 """
@@ -95,9 +96,10 @@ def test_out_of_memory_is_a_typed_error(left_mb):
         f"left_mb = {left_mb}"
         + """
 import resource, numpy as np, clr_infer
+from clr_infer.specs import FRAME_PX
 from clr_infer.errors import ModelError
 run = clr_infer.load("onnxruntime", threads=1).runtime.run
-frame = {"image": np.zeros((1, 3, 512, 512), np.float32)}
+frame = {"image": np.zeros((1, 3, FRAME_PX, FRAME_PX), np.float32)}
 run("protect", frame)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + left_mb * 2**20, resource.RLIM_INFINITY))
@@ -134,7 +136,7 @@ def test_a_failing_run_is_a_typed_error():
 
 
 def test_bound_tensors_agree_with_plain_runs(align):
-    bound = BoundSession(align, SPECS["align"], 512, "cpu")
+    bound = BoundSession(align, SPECS["align"], FRAME_PX, "cpu")
     kept = []
     for batch, seed in ((1, 0), (2, 1), (1, 2)):
         frames = _frames(batch, seed)
@@ -146,7 +148,7 @@ def test_bound_tensors_agree_with_plain_runs(align):
 
 def test_bound_batch_sizes_are_bounded(align, monkeypatch):
     monkeypatch.setattr(onnxruntime_cuda, "_BATCH_SIZES_MAX", 2)
-    bound = BoundSession(align, SPECS["align"], 512, "cpu")
+    bound = BoundSession(align, SPECS["align"], FRAME_PX, "cpu")
     for batch in (1, 2, 3):
         bound.run({"received": _frames(batch)})
     assert list(bound._bound) == [2, 3]

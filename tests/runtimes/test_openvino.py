@@ -21,7 +21,7 @@ from clr_infer.runtimes import open_runtime
 from clr_infer.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from clr_infer.runtimes.openvino_cpu import OpenVinoCpu
 from clr_infer.samples import SAMPLE
-from clr_infer.specs import SPECS
+from clr_infer.specs import FRAME_PX, SPECS
 from clr_infer.weights import MANIFEST, SAFETENSORS, Weights, default_folder
 
 BOX = np.array([[0.1, 0.15, 0.85, 0.9]] * 2, np.float32)
@@ -30,7 +30,7 @@ BOX = np.array([[0.1, 0.15, 0.85, 0.9]] * 2, np.float32)
 @pytest.fixture(scope="module")
 def frames():
     photo = Image.open(SAMPLE).convert("RGB")
-    parts = [photo.resize((512, 512)), photo.rotate(180).resize((512, 512))]
+    parts = [photo.resize((FRAME_PX, FRAME_PX)), photo.rotate(180).resize((FRAME_PX, FRAME_PX))]
     return np.stack([np.asarray(part, np.float32).transpose(2, 0, 1) / 255 for part in parts])
 
 
@@ -174,7 +174,10 @@ def test_what_is_not_this_network_is_refused(tmp_path):
     (tmp_path / "recover.onnx").write_bytes(b"not a graph")
     manifest["files"]["recover.onnx"] = hashlib.sha256(b"not a graph").hexdigest()
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
-    runtime, frame = OpenVinoCpu(Weights(tmp_path)), np.zeros((1, 3, 512, 512), np.float32)
+    runtime, frame = (
+        OpenVinoCpu(Weights(tmp_path)),
+        np.zeros((1, 3, FRAME_PX, FRAME_PX), np.float32),
+    )
     with pytest.raises(WeightsError, match="another network"):
         runtime.run("protect", {"image": frame})
     with pytest.raises(WeightsError, match="cannot load recover"):

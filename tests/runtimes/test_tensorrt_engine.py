@@ -22,7 +22,7 @@ from clr_infer.preprocess import to_frame
 from clr_infer.runtimes.device_buffers import BACKENDS, Pair
 from clr_infer.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from clr_infer.runtimes.tensorrt_engine import EngineLanes, TensorRtEngines
-from clr_infer.specs import SPECS
+from clr_infer.specs import FRAME_PX, SPECS
 from clr_infer.weights import MANIFEST, Weights
 
 pytest.importorskip("tensorrt_rtx", exc_type=ImportError)
@@ -207,7 +207,7 @@ class HostEngine:
 
 @pytest.fixture(scope="module")
 def frames(coffee, rocket):
-    return np.stack([to_frame(image, 512) for image in (coffee, rocket)])
+    return np.stack([to_frame(image, FRAME_PX) for image in (coffee, rocket)])
 
 
 class Bench:
@@ -215,7 +215,7 @@ class Bench:
 
     def __init__(self, batch_max=4, lanes=2, room=1 << 30):
         self.engine, self.streams, self.room = HostEngine(batch_max), [], room
-        self.lanes = EngineLanes(self.engine, SPEC, 512, batch_max, self._open, lanes)
+        self.lanes = EngineLanes(self.engine, SPEC, FRAME_PX, batch_max, self._open, lanes)
 
     def _open(self):
         self.streams.append(HostBuffers(self.room))
@@ -288,7 +288,7 @@ def test_out_of_memory_says_to_use_smaller_batches(frames):
     with pytest.raises(ModelError, match="smaller batches"):
         bench.run(frames)
     assert bench.streams[0].released
-    assert bench.run(frames[:1]).shape == (1, 3, 512, 512)
+    assert bench.run(frames[:1]).shape == (1, 3, FRAME_PX, FRAME_PX)
 
 
 @pytest.mark.gpu

@@ -12,6 +12,7 @@ import clr_infer
 from clr_infer.errors import ModelError, RuntimeUnavailable, UsageError
 from clr_infer.runtimes.torch_eager import TorchEager
 from clr_infer.runtimes.torch_options import TorchOptions
+from clr_infer.specs import FRAME_PX
 from clr_infer.weights import Weights
 
 BOX = np.array([[0.1, 0.15, 0.9, 0.95]], np.float32)
@@ -24,7 +25,7 @@ def eager():
 
 @pytest.fixture(scope="module")
 def frame():
-    return np.random.default_rng(0).random((1, 3, 512, 512), np.float32)
+    return np.random.default_rng(0).random((1, 3, FRAME_PX, FRAME_PX), np.float32)
 
 
 def test_options_are_read_off_the_name():
@@ -95,7 +96,7 @@ def test_a_compiler_that_is_missing_is_a_typed_error(frame, tmp_path):
 import numpy as np, clr_infer
 run = clr_infer.load("torch+compile").runtime.run
 try:
-    run("align", {"received": np.zeros((1, 3, 512, 512), np.float32)})
+    run("align", {"received": np.zeros((1, 3, FRAME_PX, FRAME_PX), np.float32)})
 except clr_infer.ModelError as error:
     print(error)
 """

@@ -11,6 +11,7 @@ from clr_infer.client import Client
 from clr_infer.client.calls import Call
 from clr_infer.errors import ImageError, InputError, ModelNotServed, RequestRefused
 from clr_infer.samples import SAMPLE
+from clr_infer.specs import FRAME_PX
 
 triton = pytest.importorskip("tritonclient.grpc")
 InferenceServerException = pytest.importorskip("tritonclient.utils").InferenceServerException
@@ -145,13 +146,13 @@ def test_bad_options_are_errors(client, photo):
 @pytest.mark.parametrize(
     ("name", "shape", "kind", "word"),
     [
-        ("received", (1, 3, 512, 512), np.nan, "NaN"),
-        ("received", (0, 3, 512, 512), 0.0, "byte size"),
-        ("received", (9, 3, 512, 512), 0.0, "batch"),
-        ("received", (1, 3, 512, 0), 0.0, "shape"),
-        ("received", (3, 512, 512), 0.0, "shape|dims"),
-        ("received", (1, 3, 256, 512), 0.0, "shape"),
-        ("picture", (1, 3, 512, 512), 0.0, "picture"),
+        ("received", (1, 3, FRAME_PX, FRAME_PX), np.nan, "NaN"),
+        ("received", (0, 3, FRAME_PX, FRAME_PX), 0.0, "byte size"),
+        ("received", (9, 3, FRAME_PX, FRAME_PX), 0.0, "batch"),
+        ("received", (1, 3, FRAME_PX, 0), 0.0, "shape"),
+        ("received", (3, FRAME_PX, FRAME_PX), 0.0, "shape|dims"),
+        ("received", (1, 3, FRAME_PX // 2, FRAME_PX), 0.0, "shape"),
+        ("picture", (1, 3, FRAME_PX, FRAME_PX), 0.0, "picture"),
     ],
 )
 def test_network_models_refuse_what_does_not_fit(serving, name, shape, kind, word):
@@ -164,7 +165,7 @@ def test_network_models_refuse_what_does_not_fit(serving, name, shape, kind, wor
 
 
 def test_one_bad_request_never_fails_its_batch(serving):
-    good = np.zeros((1, 3, 512, 512), np.float32)
+    good = np.zeros((1, 3, FRAME_PX, FRAME_PX), np.float32)
     bad = np.full_like(good, np.inf)
     address = serving.urls["grpc"].removeprefix("grpc://")
 

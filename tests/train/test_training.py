@@ -15,6 +15,7 @@ from clr_infer.errors import InputError, WeightsError
 from clr_infer.networks import Networks
 from clr_infer.networks.recover import Reading
 from clr_infer.networks.served import load_served
+from clr_infer.train import finish
 from clr_infer.train.checkpoint import load_checkpoint
 from clr_infer.train.data import Photos
 from clr_infer.train.fg_jpeg import FgJpegPlan, train_fg_jpeg
@@ -225,6 +226,17 @@ def test_weights_are_packaged_and_run_in_both_runtimes(
     difference = np.abs(results[0][0].astype(int) - results[1][0])
     assert difference.max() <= 1 and difference.mean() < 0.01
     assert results[0][1].confidence == pytest.approx(results[1][1].confidence, abs=1e-2)
+
+
+def test_weights_can_be_calibrated_for_another_frame(photos, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(finish, "write_weights", lambda folder, *what: written.append(what))
+    manifest = recalibrate(Weights(), photos, tmp_path, 160)
+    networks, facts, frames, _ = written[0]
+    assert manifest["size"] == facts["size"] == networks["protect"].size == 160
+    assert frames.shape[1:] == (3, 160, 160)
+    shipped = Weights().manifest
+    assert facts["steps"] == shipped["steps"] and facts["calibration"] != shipped["calibration"]
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):
