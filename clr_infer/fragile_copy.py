@@ -61,6 +61,10 @@ _BELIEVED_SHARE = 0.25
 """So much of the tiles that a received image holds at least must be there: a small part of it says
 nothing of the whole."""
 
+_ORIGINAL_MOST = 64
+"""So many times the size of what was received an original may have: else a single forged tile would
+make a huge picture of a tiny one."""
+
 _ALIKE_LEVELS = 8.0
 """A border that is the picture's own lies on average at most so far from the copy."""
 
@@ -264,6 +268,8 @@ def _read(received: np.ndarray, settings: Settings) -> FragileCopy | None:
     columns, rows = grid_size(width, height)
     if not length or any(tile.column >= columns or tile.row >= rows for tile in own):
         return None  # not written here
+    if width * height > _ORIGINAL_MOST * received.shape[0] * received.shape[1]:
+        return None
     check_canvas(width, height, settings)
     image = _assembled(own, columns, length, name)
     frame = (left, top, left + width, top + height)

@@ -48,14 +48,18 @@ def check_canvas(width: int, height: int, settings: Settings) -> None:
 def check_pixels(image: object, settings: Settings) -> np.ndarray:
     """Take an image as callers have it: a PIL image or an array HxWx3 uint8.
 
+    A PIL image is set upright as its EXIF orientation asks for, and its alpha is left out.
+
     Raises:
-        ImageError: wrong type, dtype, rank, channels or size.
+        ImageError: wrong type, dtype, rank, channels or size; a PIL image that cannot be decoded.
     """
     pillow = sys.modules.get("PIL.Image")  # whoever holds a PIL image has imported it
     if pillow is not None and isinstance(image, pillow.Image):
+        from .image_modes import upright_rgb
+
         width, height = image.size
         check_size(width, height, settings)
-        return np.asarray(image.convert("RGB"))
+        return upright_rgb(image)[0]
     if not isinstance(image, np.ndarray):
         kind = type(image).__name__
         raise ImageError(f"an image is a uint8 array HxWx3 or a PIL image, not {kind}")

@@ -19,6 +19,7 @@ __all__ = [
     "READ_SUFFIXES",
     "SUFFIXES",
     "LoadedImage",
+    "check_encoding",
     "encode_image",
     "format_for",
     "is_lossy",
@@ -200,6 +201,22 @@ def encode_image(
     return buffer.getvalue()
 
 
+def check_encoding(format: str, quality: int | None) -> None:
+    """Refuse a format that is not written, or a quality that does not go with it.
+
+    Raises:
+        InputError: the message names what would do.
+    """
+    if format not in SUFFIXES.values():
+        allowed = ", ".join(dict.fromkeys(SUFFIXES.values()))
+        raise InputError(f"format must be one of {allowed}, not {format!r}")
+    if quality is not None:
+        if format not in ("JPEG", "WEBP"):
+            raise InputError(f"quality applies to JPEG and WEBP; {format} is lossless")
+        if type(quality) is not int or not 1 <= quality <= 100:
+            raise InputError(f"quality must be a whole number from 1 to 100, not {quality!r}")
+
+
 def is_lossy(format: str, quality: int | None) -> bool:
     """Whether :func:`encode_image` would lose anything."""
     return format == "JPEG" or (format == "WEBP" and quality is not None)
@@ -226,9 +243,7 @@ def _picture(pixels: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
 def _options(
     picture: Image.Image, format: str, quality: int | None, exif: bytes | None
 ) -> dict[str, object]:
-    if format not in SUFFIXES.values():
-        allowed = ", ".join(dict.fromkeys(SUFFIXES.values()))
-        raise InputError(f"format must be one of {allowed}, not {format!r}")
+    check_encoding(format, quality)
     side_max = _SIDE_MAX.get(format)
     if side_max and max(picture.size) > side_max:
         raise InputError(
@@ -241,11 +256,6 @@ def _options(
             "(leave it out, or choose PNG)"
         )
     options: dict[str, object] = {"exif": exif} if exif else {}
-    if quality is not None:
-        if format not in ("JPEG", "WEBP"):
-            raise InputError(f"quality applies to JPEG and WEBP; {format} is lossless")
-        if type(quality) is not int or not 1 <= quality <= 100:
-            raise InputError(f"quality must be a whole number from 1 to 100, not {quality!r}")
     if format == "PNG":
         options["compress_level"] = 3
     elif format == "JPEG":

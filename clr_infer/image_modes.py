@@ -7,7 +7,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from .errors import ImageError
 
-__all__ = ["check_depth", "checked_exif", "checked_icc", "to_rgb", "upright"]
+__all__ = ["check_depth", "checked_exif", "checked_icc", "to_rgb", "upright", "upright_rgb"]
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -117,6 +117,23 @@ def to_rgb(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
 def upright(picture: Image.Image, orientation: int) -> Image.Image:
     """Transpose a decoded picture as its EXIF orientation, 1 to 8, asks for."""
     return picture.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else picture
+
+
+def upright_rgb(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """The pixels and the alpha of a picture that somebody else has opened, see :func:`to_rgb`.
+
+    Raises:
+        ImageError: it cannot be decoded, or not without a decision, see :func:`check_depth`.
+    """
+    try:
+        check_depth(picture)
+        picture.load()
+        return to_rgb(upright(picture, checked_exif(picture)[0]))
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything for damaged content
+        reason = str(error) or type(error).__name__
+        raise ImageError(f"the PIL image cannot be decoded: {reason}") from error
 
 
 def checked_exif(picture: Image.Image) -> tuple[int, bytes | None, str | None]:

@@ -232,17 +232,17 @@ def fg_jpeg(
         clock = Stopwatch(1)
         with clock.stage("preprocess"):
             pixels = check_pixels(image, settings)
-        simulated = []
-        for tile in split_tiles(pixels, runtime.size):
-            with clock.stage("fg_jpeg"):
-                tensors = {"image": tile[None], "qf": np.array([qf], np.float32)}
-                uploaded = {name: runtime.pixels.upload(value) for name, value in tensors.items()}
-                frame = runtime.run("fg_jpeg", uploaded)["simulated"][0]
-                simulated.append(runtime.pixels.download(frame))
-        with clock.stage("merge"):
-            merged = join_tiles(simulated, *pixels.shape[:2])
+        with clock.stage("fg_jpeg"):
+            tiles = (_compressed(runtime, tile, qf) for tile in split_tiles(pixels, runtime.size))
+            merged = join_tiles(tiles, runtime.size, *pixels.shape[:2])
         results.append(Simulated(merged, dict(clock.timings_ms)))
     return results
+
+
+def _compressed(runtime: Runtime, tile: np.ndarray, qf: float) -> np.ndarray:
+    tensors = {"image": tile[None], "qf": np.array([qf], np.float32)}
+    uploaded = {name: runtime.pixels.upload(value) for name, value in tensors.items()}
+    return runtime.pixels.download(runtime.run("fg_jpeg", uploaded)["simulated"][0])
 
 
 def _timed(located: Located, clock: Stopwatch) -> Located:

@@ -118,11 +118,14 @@ class Recovered:
     @cached_property
     def expected_psnr_db(self) -> float | None:
         """PSNR in dB to expect of the cropped-out area; ``None`` where nothing was cropped away."""
-        if self.cell_uncertainty is None or self.located.crop_box is None:
+        place = self.located
+        if self.cell_uncertainty is None or place.crop_box is None or place.canvas_px is None:
+            return None
+        if place.box_px == (0, 0, *place.canvas_px):
             return None
         from .uncertainty import expected_psnr_db
 
-        return expected_psnr_db(self.cell_uncertainty, self.located.crop_box)
+        return expected_psnr_db(self.cell_uncertainty, place.crop_box)
 
     def as_dict(self) -> dict[str, Any]:
         """The plain values, as the command line prints them."""

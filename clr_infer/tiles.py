@@ -4,7 +4,7 @@ Tiles overlap by two MCUs of JPEG and start on the grid of MCUs, so that what a 
 to its neighbourhood is never seen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -41,9 +41,8 @@ def split_tiles(pixels: np.ndarray, size: int) -> Iterator[np.ndarray]:
             yield tile / np.float32(255.0)
 
 
-def join_tiles(tiles: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    """Put tiles, 3xSxS float32 in [0, 1], together again: HxWx3 uint8."""
-    size = tiles[0].shape[-1]
+def join_tiles(tiles: Iterable[np.ndarray], size: int, height: int, width: int) -> np.ndarray:
+    """Put tiles, 3xSxS float32 in [0, 1], together again as they come: HxWx3 uint8."""
     joined = np.empty((height, width, 3), np.uint8)
     source = iter(tiles)
     for top, first_row, last_row in _spans(height, size):

@@ -167,6 +167,17 @@ def test_folders_globs_and_recursion(tmp_path, fragment, capsys):
         assert len(_json_lines(capsys)) == count
 
 
+def test_two_results_of_one_name_are_refused_before_any_work(tmp_path, capsys):
+    for name in ("a/x.jpg", "b/x.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(SAMPLE.read_bytes())
+    words = [str(tmp_path / name) for name in ("a/x.jpg", "b/x.png")]
+    out = tmp_path / "out"
+    assert main(["attack", *words, "-o", str(out), "--force", "--steps", "jpeg=80"]) == 2
+    assert "x.jpg" in (said := capsys.readouterr().err) and "x.png" in said
+    assert not out.exists()
+
+
 def test_strange_names(tmp_path, fragment, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ["new\nline.jpg", "--dash.jpg", os.fsdecode(b"by\xffte.jpg"), "[x].jpg"]
@@ -222,6 +233,7 @@ def test_bad_values_say_what_is_wrong(words, message, capsys, tmp_path, monkeypa
         ["protect", "a.png", "-o", "x.jpg", "--copy"],
         ["protect", "a.png", "-o", "x.webp", "--quality", "90", "--copy"],
         ["locate", "a.png", "--runtime", "abacus"],
+        ["export", "weights", "run", "--val", "x", "-o", "y", "--frame", "32"],
     ],
 )
 def test_wrong_usage_exits_with_2(words, capsys):

@@ -222,8 +222,10 @@ def test_forged_tiles_do_no_harm(coffee):
     assert _read(_forged(coffee, (64, 64, 100 << 8))) is None  # tiles beyond the image
     assert _read(_forged(coffee, (600, 400, 100 << 8))).image is None  # no AVIF
     assert _read(_forged(coffee, (600, 400, 0xFFFFFF << 8))).image is None  # never complete
+    assert _read(_forged(coffee, (6000, 2500, 100 << 8))).image is None
+    assert _read(_forged(coffee, (8000, 8000, 100 << 8))) is None  # far larger than what is there
     with pytest.raises(ImageError, match="limit"):
-        _read(_forged(coffee, (60000, 60000, 100 << 8)))
+        _read(_forged(coffee, (4000, 3000, 100 << 8)), Settings(max_pixels=10_000_000))
 
 
 @pytest.mark.parametrize("size", [(5000, 5000), (16000, 16000)])

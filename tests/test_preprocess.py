@@ -1,7 +1,9 @@
+import io
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from clr_infer.attacks.simulate import resize
 from clr_infer.composite import composite
@@ -46,6 +48,36 @@ def test_frame_of_its_own_size_is_exact(coffee):
 def test_bad_images_say_what_is_wrong(image, word):
     with pytest.raises(ImageError, match=word):
         check_pixels(image, Settings())
+
+
+def _opened(picture, **options):
+    file = io.BytesIO()
+    picture.save(file, **options)
+    return Image.open(file)
+
+
+def test_pictures_of_pillow_are_read_as_files_are(coffee):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    upright = Image.fromarray(coffee)
+    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    phone = _opened(lying, format="PNG", exif=exif)
+    assert np.array_equal(check_pixels(phone, Settings()), coffee)
+    deep = Image.fromarray(coffee[..., 0].astype(np.uint16) * 257)
+    assert np.array_equal(check_pixels(deep, Settings())[..., 2], coffee[..., 0])
+    hidden = upright.copy()
+    hidden.putalpha(0)
+    assert np.array_equal(check_pixels(hidden, Settings()), coffee)
+    with pytest.raises(ImageError, match="floating-point"):
+        check_pixels(Image.fromarray(np.zeros((64, 64), np.float32)), Settings())
+
+
+def test_a_picture_of_pillow_that_is_cut_off_is_refused(coffee):
+    file = io.BytesIO()
+    Image.fromarray(coffee).save(file, format="JPEG")
+    cut = Image.open(io.BytesIO(file.getvalue()[:-2000]))
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        check_pixels(cut, Settings())
 
 
 def test_the_pixel_limit_is_named_and_can_be_raised():

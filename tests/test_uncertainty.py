@@ -44,6 +44,16 @@ def test_a_share_of_a_cell_counts_as_such():
     assert found == pytest.approx(10 * np.log10(255**2 / ((0.5 * 100 + 900) / 1.5)))
 
 
+def test_nothing_is_expected_of_what_was_not_cropped():
+    cells = np.full((128, 128), 20.0, np.float32)
+    mask = np.full((60, 100), 255, np.uint8)
+    box = Box(0.0, 0.0, 0.9999, 1.0)  # less than half a pixel away from the edge
+    whole = Located(True, 1.0, box, (0, 0, 100, 60), (100, 60), mask)
+    assert Recovered(None, whole, {}, cells).expected_psnr_db is None
+    cut = Located(True, 1.0, Box(0.0, 0.0, 0.5, 1.0), (0, 0, 50, 60), (100, 60), mask)
+    assert Recovered(None, cut, {}, cells).expected_psnr_db == pytest.approx(22.11, abs=0.01)
+
+
 def test_without_protection_nothing_is_expected():
     nothing = Recovered(None, Located(False, 0.1, None, None, None, None))
     assert nothing.uncertainty is None and nothing.expected_psnr_db is None

@@ -101,7 +101,7 @@ def test_a_missing_file_is_named(copied):
         Weights(copied).read("../secret")
 
 
-@pytest.mark.parametrize("content", ["", "{}", "not json", '{"format": 99}'])
+@pytest.mark.parametrize("content", ["", "{}", "[]", "not json", '{"format": 99}', '{"format": 1}'])
 def test_a_strange_manifest_is_refused(copied, content):
     (copied / MANIFEST).write_text(content)
     with pytest.raises(WeightsError, match=MANIFEST):

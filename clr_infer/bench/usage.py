@@ -27,9 +27,9 @@ class Usage:
         return self.cpu_s() / (time.monotonic() - self._began)
 
     def memory_mb(self, children: bool = True) -> float:
-        """Resident memory now, in MB; pages that processes share count for each."""
+        """Memory in use now, in MB: of a page that several processes share, each has its part."""
         family = self._family() if children else [self._pid]
-        return sum(self._resident_mb(pid) for pid in family)
+        return sum(self._share_mb(pid) for pid in family)
 
     def _family(self) -> list[int]:
         parents = {}
@@ -49,9 +49,13 @@ class Usage:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     @staticmethod
-    def _resident_mb(pid: int) -> float:
-        fields = _stat(pid)
-        return int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if fields else 0.0
+    def _share_mb(pid: int) -> float:
+        """The proportional set size; 0 for a process that ended meanwhile."""
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            return 0.0
+        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -153,8 +153,8 @@ def open_session(  # noqa: ANN201
 class _Writer:
     """Writes results of one command where its options say."""
 
-    def __init__(self, args: argparse.Namespace, count: int, lossy_warning: bool) -> None:
-        self.args = args
+    def __init__(self, args: argparse.Namespace, words: list[str], lossy_warning: bool) -> None:
+        self.args, count = args, len(words)
         self.to_stdout = args.output == STANDARD_STREAM
         if self.to_stdout and (count > 1 or args.json):
             raise UsageError("-o - writes one image to standard output: one input, no --json")
@@ -174,6 +174,17 @@ class _Writer:
                 )
         elif args.quality is not None and self.format != "webp":
             raise UsageError(f"--quality is for jpeg and webp, not {self.format}")
+        self._refuse_shared_names(words)
+
+    def _refuse_shared_names(self, words: list[str]) -> None:
+        first: dict[Path, str] = {}
+        for word in () if self.to_stdout else words:
+            other = first.setdefault(self.path(word), word)
+            if other != word:
+                raise UsageError(
+                    f"{shown(other)} and {shown(word)} would both be written to "
+                    f"{shown(str(self.path(word)))}: give them other names, or run them one by one"
+                )
 
     def path(self, word: str) -> Path:
         """Where the result of an input goes."""
@@ -204,7 +215,7 @@ class _Writer:
 def _protect(args: argparse.Namespace) -> int:
     words = expand_inputs(args.inputs, args.recursive)
     settings = session_settings(args)
-    writer = _Writer(args, len(words), lossy_warning=True)
+    writer = _Writer(args, words, lossy_warning=True)
     if args.url and args.refine:
         raise UsageError("--url goes without --refine: servers take the payload as it is made")
     if args.copy and writer.lossy:
@@ -247,7 +258,7 @@ def _locate(args: argparse.Namespace) -> int:
 def _recover(args: argparse.Namespace) -> int:
     words = expand_inputs(args.inputs, args.recursive)
     settings = session_settings(args)
-    writer = _Writer(args, len(words), lossy_warning=False)
+    writer = _Writer(args, words, lossy_warning=False)
     session = open_session(args, settings)
 
     def one(word: str) -> dict[str, Any]:
@@ -318,7 +329,7 @@ def _attack(args: argparse.Namespace) -> int:
     words = expand_inputs(args.inputs, args.recursive)
     settings = session_settings(args)
     chain = parse_chain(args.steps)
-    writer = _Writer(args, len(words), lossy_warning=False)
+    writer = _Writer(args, words, lossy_warning=False)
 
     def one(word: str) -> dict[str, Any]:
         source = load_input(word, settings, args.frame)

@@ -93,6 +93,11 @@ def _device(name: str):  # noqa: ANN202 - the type belongs to a lazy import
     return torch.device(name)
 
 
+def _check_frame(side: int) -> None:
+    if side < 64 or side % 32:
+        raise UsageError(f"--frame must be a multiple of 32, at least 64, not {side}")
+
+
 def _train(args: argparse.Namespace) -> int:
     device = _device(args.device)
     from ..train.checkpoint import load_start
@@ -100,8 +105,9 @@ def _train(args: argparse.Namespace) -> int:
     from ..train.fg_jpeg import FgJpegPlan, train_fg_jpeg
     from ..train.loop import Plan, Trainer
 
-    if args.size % 32 or args.frame % 32:
-        raise UsageError("--size and --frame must be multiples of 32")
+    if args.size < 32 or args.size % 32:
+        raise UsageError(f"--size must be a multiple of 32, not {args.size}")
+    _check_frame(args.frame)
     plan = Plan(
         minutes=args.minutes,
         size=args.size,
@@ -138,8 +144,8 @@ def package_run(args: argparse.Namespace, run: Path, folder: Path, strength: flo
     from ..train.model_card import write_model_card
     from ..weights import MANIFEST, Weights
 
-    if args.frame is not None and args.frame % 32:
-        raise UsageError("--frame must be a multiple of 32")
+    if args.frame is not None:
+        _check_frame(args.frame)
     photos = Photos(args.val, torch.device("cpu"))
     if (run / MANIFEST).exists():
         recalibrate(Weights(run), photos, folder, args.frame)

@@ -36,12 +36,12 @@ __all__ = [
     "Original",
     "Truth",
     "elapsed_ms",
-    "false_alarm",
     "measure_case",
     "place",
     "recover",
     "recover_with_true_box",
     "shown",
+    "verdict",
 ]
 
 
@@ -122,12 +122,21 @@ def recover(session: "Session", received: np.ndarray, turned: bool = False) -> A
     )
 
 
-def false_alarm(session: "Session", received: np.ndarray, turned: bool = False) -> Answer:
-    """Ask for the verdict on an unprotected image; a refusal is a false alarm."""
+def verdict(
+    session: "Session", received: np.ndarray, protected: bool, turned: bool = False
+) -> Answer:
+    """Ask for the verdict on an image; a refusal is the wrong one.
+
+    Args:
+        session: is asked.
+        received: HxWx3 uint8.
+        protected: is it?
+        turned: look on its sides and at angles, too.
+    """
     try:
         located = session.locate(received, turned=turned)
     except ImageError as error:
-        return Answer(True, 1.0, error=str(error))
+        return Answer(not protected, 0.0 if protected else 1.0, error=str(error))
     return Answer(located.protected, located.confidence, located.crop_box)
 
 
@@ -216,7 +225,7 @@ def measure_case(
     received = real.apply(protected, chain, make_rng())
     answer = recover(session, received, condition.turned)
     unprotected = real.apply(truth.original.pixels, chain, make_rng())
-    alarm = false_alarm(session, unprotected, condition.turned)
+    alarm = verdict(session, unprotected, False, condition.turned)
     size = truth.original.size
     candidates = {
         "predicted": shown(answer, received, size),

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..attacks import real
 from . import protocol
-from .case import false_alarm
+from .case import verdict
 from .metrics import rates, roc_auc
 from .protocol import FULL, MAIN_KEPT, Condition
 from .report import gather_facts
@@ -57,8 +57,8 @@ def _measure(
             chain, scores = condition.chain(crop.box), []
             for image in (protected, job.pixels):
                 rng = protocol.case_rng(job.seed, job.index, kept, condition)
-                answer = false_alarm(session, real.apply(image, chain, rng))
-                scores.append(round(answer.confidence, 6))
+                received = real.apply(image, chain, rng)
+                scores.append(round(verdict(session, received, image is protected).confidence, 6))
             rows.append((condition.name, scores[0], scores[1]))
             tick()
     return rows

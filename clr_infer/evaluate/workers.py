@@ -101,7 +101,11 @@ def run_jobs(
         with ProcessPoolExecutor(workers, context, partial(_open, opener)) as pool:
             results = []
             futures = [pool.submit(_work, work, job) for job in jobs]
-            for job, future in zip(jobs, futures, strict=True):
-                results.append(future.result())
-                bar.update(len(job))
+            try:
+                for job, future in zip(jobs, futures, strict=True):
+                    results.append(future.result())
+                    bar.update(len(job))
+            except BaseException:  # leaving the block waits for what has not been given up
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
             return results

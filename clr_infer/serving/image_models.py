@@ -3,13 +3,21 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, ServerUnavailable
-from ..image_io import LoadedImage, encode_image, is_lossy, read_image
+from ..image_io import (
+    ALPHA_FORMATS,
+    LoadedImage,
+    check_encoding,
+    encode_image,
+    is_lossy,
+    read_image,
+)
 from ..results import Located, Protected, Recovered
 from ..runtimes.triton_server import TritonServerModels, from_array, to_array
 from ..session import Session
@@ -132,8 +140,14 @@ def answer(
         options["qf"] = _number(parameters, "qf")
     for flag in {"turned", "copy"} & set(parameters):
         options[flag] = _flag(parameters, flag)
-    if options.get("copy") and "image" in wanted and is_lossy(*_format(parameters)):
-        raise InputError("a copy goes with lossless formats: this one would not keep it")
+    if "image" in wanted & {port.name for port in spec.outputs}:  # before the work, not after it
+        format, quality = _format(parameters)
+        check_encoding(format, quality)
+        _flag(parameters, "strip")
+        if options.get("copy") and is_lossy(format, quality):
+            raise InputError("a copy goes with lossless formats: this one would not keep it")
+        if spec.call == "protect" and source.alpha is not None and format not in ALPHA_FORMATS:
+            source = replace(source, warnings=(*source.warnings, f"{format} holds no alpha"))
     result = getattr(session, spec.call)(source.pixels, **options)
 
     located = result if spec.call == "locate" else getattr(result, "located", None)

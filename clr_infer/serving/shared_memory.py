@@ -1,5 +1,6 @@
 """Files in ``/dev/shm`` of clients and servers of ours that are no more."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -19,8 +20,9 @@ def remove_stale(folder: Path = _FOLDER) -> list[str]:
     for path in folder.glob("clr_infer_*"):
         match = _NAME.match(path.name)
         if match and not _alive(int(match[1])):
-            path.unlink(missing_ok=True)
-            removed.append(path.name)
+            with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+                path.unlink()
+                removed.append(path.name)
     return removed
 
 

@@ -46,15 +46,19 @@ class Weights:
             manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise WeightsError(f"no readable {MANIFEST} in {self.folder}: {error}") from error
-        if manifest.get("format") != _FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        if found != _FORMAT:
             raise WeightsError(
-                f"{self.folder / MANIFEST} has format {manifest.get('format')}; "
-                f"this version reads format {_FORMAT}"
+                f"{self.folder / MANIFEST} has format {found}; this version reads format {_FORMAT}"
             )
         self.manifest = manifest
-        self.size = int(manifest["size"])
-        self.psnr_db = float(manifest["psnr_db"])
-        self.default_psnr_db = float(manifest["default_psnr_db"])
+        try:
+            self.size = int(manifest["size"])
+            self.psnr_db = float(manifest["psnr_db"])
+            self.default_psnr_db = float(manifest["default_psnr_db"])
+            manifest["files"].keys()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise WeightsError(f"{self.folder / MANIFEST} is incomplete: {error!r}") from error
 
     @property
     def has_int8(self) -> bool:

@@ -4,6 +4,7 @@ import pytest
 from clr_infer.errors import ImageError, InputError, UsageError
 from clr_infer.evaluate import CONDITIONS, evaluate
 from clr_infer.evaluate.aggregate import summarise
+from clr_infer.evaluate.case import verdict
 from clr_infer.geometry import Box, box_iou
 
 CLEAN = [CONDITIONS["clean"]]
@@ -63,6 +64,12 @@ def test_an_error_counts_against_the_method_both_times(session):
     assert (row["unprotected_verdict"], row["unprotected_confidence"]) == (True, 1.0)
     assert row["error"] == "refused"
     assert summarise([row])["detection"]["auc"] == 0.0
+
+
+def test_a_refusal_is_the_wrong_verdict_of_either_kind(session):
+    picture = session.picture("refused")
+    assert verdict(session, picture, protected=True).confidence == 0.0
+    assert verdict(session, picture, protected=False).confidence == 1.0
 
 
 def test_aggregates_of_hits_misses_and_false_alarms(session):

@@ -90,6 +90,15 @@ def test_odd_files_are_read_as_in_process(client, session, name):
     assert facts["warnings"] == list(here.warnings)
 
 
+def test_what_a_format_cannot_hold_is_said(client):
+    content = _odd_files()["alpha"]
+    assert client.protect_encoded(content, format="jpeg").facts["warnings"] == [
+        "JPEG holds no alpha"
+    ]
+    with pytest.raises(InputError, match="format must be"):
+        client.protect_encoded(content, format="gif")
+
+
 @pytest.mark.parametrize(
     ("name", "values", "word"),
     [

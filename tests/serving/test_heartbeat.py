@@ -63,6 +63,7 @@ def test_what_does_not(beat):
     assert step == "recover" and reason == "DeadlineExceeded: late"
     assert beat(ServerUnavailable("connection refused"))[0] == "recover"
     assert beat(ServerError("golden inference: wrong"), at="protect")[0] == "protect"
+    assert beat(KeyError("psnr_db"))[1] == "KeyError: 'psnr_db'"  # an answer nobody foresaw
 
 
 def test_a_failure_names_the_models_that_took_part():

@@ -117,6 +117,13 @@ def test_a_port_in_use_is_named():
             EmbeddedServer(ServeOptions(http_port=port))
 
 
+def test_what_cannot_be_removed_stops_nothing(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f"clr_infer_{ended.pid}_ab_0_in").mkdir()  # as little to be unlinked as another's
+    assert remove_stale(tmp_path) == []
+
+
 def test_stale_shared_memory_is_told_from_that_in_use(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
