@@ -83,7 +83,7 @@ __all__ = [
     "load",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _checkout = os.path.dirname(__path__[0])
 if os.path.exists(os.path.join(_checkout, "setup.py")):  # runs without an installation as well:

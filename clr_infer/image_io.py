@@ -22,6 +22,7 @@ __all__ = [
     "check_encoding",
     "encode_image",
     "format_for",
+    "image_size",
     "is_lossy",
     "read_image",
     "write_bytes",
@@ -151,6 +152,15 @@ def _select_frame(picture: ImageFile.ImageFile, settings: Settings, frame: int |
         picture.seek(frame)
     except EOFError as error:
         raise ImageError(f"it holds no frame {frame} (0 is the first)") from error
+
+
+def image_size(content: bytes) -> tuple[int, int]:
+    """Width and height as a file's header says them; 0, 0 if it is no image that is read."""
+    try:
+        with Image.open(io.BytesIO(content), formats=_READ_FORMATS) as picture:
+            return picture.size
+    except Exception:  # what is wrong with it, reading says
+        return 0, 0
 
 
 def format_for(path: Path) -> str:

@@ -9,7 +9,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 
 from clr_infer import image_io
 from clr_infer.errors import ImageError, InputError
-from clr_infer.image_io import encode_image, format_for, read_image
+from clr_infer.image_io import encode_image, format_for, image_size, read_image
 from clr_infer.settings import Settings
 
 HEIGHT, WIDTH = 47, 63
@@ -71,6 +71,12 @@ def test_truncated_files_are_refused_by_name(tmp_path, file_format, share):
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ImageError, match=r"cut\.jpg': .*(cut off|empty)"):
         read_image(path)
+
+
+def test_the_size_of_a_file_is_known_without_its_pixels(coffee):
+    content = encode_image(coffee, format="JPEG")
+    assert image_size(content) == image_size(content[:2000]) == (600, 400)
+    assert image_size(b"no image") == image_size(b"") == (0, 0)
 
 
 def test_a_jpeg_that_ends_before_its_pixels_is_refused():

@@ -1,8 +1,10 @@
-"""How much an image-level model takes in at a time."""
+"""How much an image-level model takes in, and works on, at a time."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "Room"]
 
 
 class Admission:
@@ -34,3 +36,29 @@ class Admission:
         with self._lock:
             self._requests -= 1
             self._bytes -= input_bytes
+
+
+class Room:
+    """Bounds the pixels that threads work on at once: a small file may hold a large picture.
+
+    Args:
+        pixels: for all of them together.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        self._all = self._left = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room for so many pixels; more than all counts as all."""
+        pixels = min(pixels, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= pixels)
+            self._left -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += pixels
+                self._changed.notify_all()

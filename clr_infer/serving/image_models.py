@@ -15,6 +15,7 @@ from ..image_io import (
     LoadedImage,
     check_encoding,
     encode_image,
+    image_size,
     is_lossy,
     read_image,
 )
@@ -23,10 +24,16 @@ from ..runtimes.triton_server import TritonServerModels, from_array, to_array
 from ..session import Session
 from ..settings import Settings, key_of_environment
 from ..weights import Weights
-from .admission import Admission
+from .admission import Admission, Room
 from .contract import IMAGE_MODELS, QUEUE_FULL, ImageModelSpec, located_to_json
 
 __all__ = ["ImageModel", "answer"]
+
+_IMAGES_AT_ONCE = 2
+"""So many of the largest images are worked on at once, or more small ones."""
+
+_RECOVERED_MOST = 16
+"""So many times the pixels of a fragment its original may have: a quarter of each side is kept."""
 
 _NO_IMAGE = np.zeros(1, np.uint8)
 _NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
@@ -58,6 +65,7 @@ class ImageModel:
         self._session = Session(TritonServerModels(weights), weights, settings)
         workers, waiting = int(parameters["workers"]), int(parameters["max_queue"])
         self._pool = ThreadPoolExecutor(workers)
+        self._room = Room(_IMAGES_AT_ONCE * settings.max_pixels)
         self._admission = Admission(workers + waiting, int(parameters["max_input_bytes"]))
 
     def execute(self, requests: list[Any]) -> None:
@@ -93,7 +101,8 @@ class ImageModel:
             inputs = {tensor.name(): to_array(tensor) for tensor in request.inputs()}
             parameters = json.loads(request.parameters() or "{}")
             wanted = set(request.requested_output_names())
-            outputs = answer(self._session, self._spec, inputs, parameters, wanted)
+            with self._room.taken(_pixels(self._spec, inputs)):
+                outputs = answer(self._session, self._spec, inputs, parameters, wanted)
             tensors = [from_array(name, array) for name, array in outputs.items()]
             return self._backend.InferenceResponse(tensors)
         except InputError as error:
@@ -170,6 +179,15 @@ def answer(
                 pixels if name == "pixels" else _encoded(spec, pixels, source, parameters)
             )
     return outputs
+
+
+def _pixels(spec: ImageModelSpec, inputs: dict[str, np.ndarray]) -> int:
+    """The pixels that a request may come to."""
+    if "pixels" in inputs:
+        height, width = inputs["pixels"].shape[:2]
+    else:
+        width, height = image_size(inputs.get("image", _NO_IMAGE).tobytes())
+    return width * height * (_RECOVERED_MOST if spec.call == "recover" else 1)
 
 
 def _facts(result: Any, located: Located | None, source: LoadedImage) -> np.ndarray:

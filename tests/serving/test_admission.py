@@ -1,8 +1,8 @@
-"""What an image-level model takes in."""
+"""What an image-level model takes in, and works on."""
 
 import threading
 
-from clr_infer.serving.admission import Admission
+from clr_infer.serving.admission import Admission, Room
 
 
 def test_requests_and_bytes_are_limited_and_given_back():
@@ -42,3 +42,22 @@ def test_nothing_is_lost_between_threads():
         thread.join()
     assert 0 < most <= 8
     assert all(admission.enter(100) for _ in range(8)) and not admission.enter(100)
+
+
+def test_pixels_are_worked_on_as_far_as_there_is_room():
+    room, inside, entered = Room(100), threading.Event(), threading.Event()
+
+    def work():
+        inside.wait(5)
+        with room.taken(1000):  # more than all: alone
+            entered.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    with room.taken(40), room.taken(60), room.taken(0):
+        inside.set()
+        assert not entered.wait(0.2)
+    assert entered.wait(5)
+    thread.join()
+    with room.taken(100):
+        pass
