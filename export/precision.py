@@ -90,7 +90,6 @@ def to_half(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     """
     if precision not in HALVES:
         raise InputError(f"16-bit precisions are {', '.join(HALVES)}, not {precision!r}")
-    dtype = HALVES[precision]
     dtype, made = HALVES[precision], _half_tensors(model)
     result = onnx.ModelProto()
     result.CopyFrom(model)

@@ -8,7 +8,8 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -195,28 +196,34 @@ def write_report(report: Report, folder: Path | str, *, force: bool = False) -> 
         OutputError: the folder cannot be written, or holds a report already.
         RuntimeUnavailable: matplotlib is not installed.
     """
-    target = Path(folder)
-    check_folder(target, force=force)
-    content = report.as_dict()
-    made: Path | None = None
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".report-", dir=target))
+    target, content = Path(folder), report.as_dict()
+    with _staged(target, force) as made:
         plots = draw_plots(content, made)
         (made / REPORT_JSON).write_text(json_text(content), "utf-8")
         (made / _CSV).write_text(_csv_text(report.cases), "utf-8")
         (made / REPORT_MARKDOWN).write_text(markdown(content, plots), "utf-8")
-        written = [name for name in _FILES if (made / name).exists()]
-        for name in written:
-            os.replace(made / name, target / name)
-        for name in set(_FILES) - set(written):  # a plot of the report that this one replaces
-            (target / name).unlink(missing_ok=True)
+    return [target / name for name in _FILES if (target / name).exists()]
+
+
+@contextmanager
+def _staged(target: Path, force: bool) -> Iterator[Path]:
+    """A folder for the files of a report, which take the place of an earlier one's all at once."""
+    check_folder(target, force=force)
+    made: Path | None = None
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".report-", dir=target))
+        yield made
+        for name in _FILES:
+            if (made / name).exists():
+                os.replace(made / name, target / name)
+            else:  # a plot of the report that this one replaces
+                (target / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"the report cannot be written to {target}: {error}") from error
     finally:
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
-    return [target / name for name in written]
 
 
 def write_result(result: dict[str, Any], text: str, folder: Path, *, force: bool = False) -> None:
@@ -231,10 +238,6 @@ def write_result(result: dict[str, Any], text: str, folder: Path, *, force: bool
     Raises:
         OutputError: there is a report already, or the folder cannot be written.
     """
-    check_folder(folder, force=force)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / REPORT_JSON).write_text(json_text(result), "utf-8")
-        (folder / REPORT_MARKDOWN).write_text(text + "\n", "utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write the report to {folder}: {error}") from error
+    with _staged(folder, force) as made:
+        (made / REPORT_JSON).write_text(json_text(result), "utf-8")
+        (made / REPORT_MARKDOWN).write_text(text + "\n", "utf-8")
