@@ -124,7 +124,7 @@ def sheet(demo: Demo) -> np.ndarray:
         "error": "how far off it is",
     }
     tiles = [(caption, images[name]) for name, caption in captions.items() if name in images]
-    return contact_sheet([tiles[:4], tiles[4:]])
+    return contact_sheet([row for row in (tiles[:4], tiles[4:]) if row])
 
 
 def write_demo(demo: Demo, folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from .errors import ClrError, ImageError, InputError
+from .errors import ClrError, ImageError, InputError, UsageError
 from .image_files import check_file_size, read_bytes, write_bytes
 from .image_modes import check_depth, checked_exif, checked_icc, to_rgb, upright
 from .preprocess import check_size
@@ -37,7 +37,7 @@ SUFFIXES = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
-READ_SUFFIXES = frozenset({*SUFFIXES, ".avif"})
+READ_SUFFIXES = frozenset({*SUFFIXES, ".avif", ".gif", ".jfif", ".ppm"})
 ALPHA_FORMATS = frozenset({"PNG", "WEBP", "TIFF"})
 
 _READ_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")  # MPO opens as JPEG
@@ -167,12 +167,12 @@ def format_for(path: Path) -> str:
     """The Pillow format that a file's suffix asks for.
 
     Raises:
-        InputError: no suffix or one that is not written; the message lists those that are.
+        UsageError: no suffix or one that is not written; the message lists those that are.
     """
     suffix = Path(path).suffix
     if suffix.lower() not in SUFFIXES:
         allowed = ", ".join(SUFFIXES)
-        raise InputError(f"{str(path)!r}: the output's suffix must be one of {allowed}")
+        raise UsageError(f"{str(path)!r}: the output's suffix must be one of {allowed}")
     return SUFFIXES[suffix.lower()]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from numbers import Real
 
 import numpy as np
 
@@ -49,9 +50,7 @@ def protect(
         ImageError: an image cannot be used, or is too small for a copy.
         InputError: the strength is out of range.
     """
-    low, high = PSNR_DB_RANGE
-    if not low <= psnr_db <= high:
-        raise InputError(f"strength must be a PSNR between {low:g} and {high:g} dB, not {psnr_db}")
+    _check_range(psnr_db, PSNR_DB_RANGE, "strength must be a PSNR in dB")
     if not images:
         return []
     pixels, clock = runtime.pixels, Stopwatch(len(images))
@@ -224,9 +223,7 @@ def fg_jpeg(
         ImageError: an image cannot be used.
         InputError: the quality factor is out of range.
     """
-    low, high = QF_RANGE
-    if not low <= qf <= high:
-        raise InputError(f"the quality factor must lie between {low:g} and {high:g}, not {qf}")
+    _check_range(qf, QF_RANGE, "the quality factor must lie")
     results = []
     for image in images:
         clock = Stopwatch(1)
@@ -237,6 +234,12 @@ def fg_jpeg(
             merged = join_tiles(tiles, runtime.size, *pixels.shape[:2])
         results.append(Simulated(merged, dict(clock.timings_ms)))
     return results
+
+
+def _check_range(value: object, limits: tuple[float, float], what: str) -> None:
+    low, high = limits
+    if not isinstance(value, Real) or not low <= float(value) <= high:
+        raise InputError(f"{what} between {low:g} and {high:g}, not {value!r}")
 
 
 def _compressed(runtime: Runtime, tile: np.ndarray, qf: float) -> np.ndarray:

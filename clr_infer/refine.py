@@ -31,13 +31,14 @@ class Refiner:
 
     Args:
         weights: of the networks.
+        threads: of the CPU; ``None`` takes what PyTorch takes.
 
     Raises:
         RuntimeUnavailable: PyTorch is missing.
         WeightsError: the weights do not fit these networks.
     """
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, threads: int | None = None) -> None:
         try:
             import torch
 
@@ -50,7 +51,7 @@ class Refiner:
         networks = load_served(weights, self.device.type)
         self._protect, self._align = networks["protect"], networks["align"]
         self._recover = networks["recover"]
-        self._lock = threading.Lock()
+        self._lock, self._threads = threading.Lock(), threads
 
     def residual(self, pixels: np.ndarray, steps: int, seed: int = 0) -> np.ndarray:
         """A residual like that of the protect network, for one image.
@@ -63,8 +64,15 @@ class Refiner:
         Returns:
             3xSxS float32, at the network's nominal strength.
         """
+        import torch
+
         with self._lock:
-            return self._descend(pixels, steps, np.random.default_rng(seed))
+            before = torch.get_num_threads()
+            torch.set_num_threads(self._threads or before)
+            try:
+                return self._descend(pixels, steps, np.random.default_rng(seed))
+            finally:
+                torch.set_num_threads(before)
 
     def _descend(self, pixels: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
         import torch

@@ -2,14 +2,14 @@
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from . import pipeline
-from .errors import InputError
+from .errors import InputError, ModelError
 from .geometry import FULL_FRAME
 from .refine import REFINE_STEPS_MAX, Refiner
 from .results import Located, Protected, Recovered, Simulated
@@ -31,10 +31,18 @@ class Session:
         runtime: executes the networks.
         weights: their facts.
         settings: limits.
+        threads: CPU threads of refinement; ``None`` takes all cores.
     """
 
-    def __init__(self, runtime: Runtime, weights: Weights, settings: Settings) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        weights: Weights,
+        settings: Settings,
+        threads: int | None = None,
+    ) -> None:
         self.runtime, self.weights, self.settings = runtime, weights, settings
+        self._threads, self._closed = threads, False
         self._refining = threading.Lock()
         self._refiner: Refiner | None = None
 
@@ -46,7 +54,13 @@ class Session:
 
     def close(self) -> None:
         """Free the networks; nothing may be running. A second call does nothing."""
+        self._closed = True
         self.runtime.close()
+
+    def _open(self) -> Runtime:
+        if self._closed:
+            raise ModelError("the session was closed; load it again")
+        return self.runtime
 
     def warm_up(self, batch: int = 1) -> None:
         """Load what protect, locate and recover need and run it, so that the first call is fast.
@@ -63,7 +77,7 @@ class Session:
             tensors = {name: np.full(shape, 0.5, np.float32) for name, shape in dims.items()}
             if "crop_box" in tensors:
                 tensors["crop_box"] = np.tile(np.array([FULL_FRAME], np.float32), (batch, 1))
-            self.runtime.run(spec.name, tensors)
+            self._open().run(spec.name, tensors)
 
     def protect(
         self,
@@ -133,7 +147,7 @@ class Session:
 
     def protect_batch(
         self,
-        images: Sequence[object],
+        images: Iterable[object],
         *,
         psnr_db: float | None = None,
         refine: int = 0,
@@ -141,28 +155,35 @@ class Session:
     ) -> list[Protected]:
         """Protect several images in one run of the network, see :meth:`protect`."""
         strength = self.weights.default_psnr_db if psnr_db is None else psnr_db
-        refined = self._refined(refine) if refine else None
-        return pipeline.protect(self.runtime, images, strength, self.settings, refined, copy)
+        refined, listed = self._refined(refine) if refine else None, _listed(images)
+        return pipeline.protect(self._open(), listed, strength, self.settings, refined, copy)
 
     def _refined(self, steps: int) -> Callable[[np.ndarray], np.ndarray]:
-        if not 0 < steps <= REFINE_STEPS_MAX:
-            raise InputError(f"refine must be 0 to {REFINE_STEPS_MAX} steps, not {steps}")
+        if not isinstance(steps, int) or not 0 < steps <= REFINE_STEPS_MAX:
+            raise InputError(f"refine must be 0 to {REFINE_STEPS_MAX} steps, not {steps!r}")
         with self._refining:
             if self._refiner is None:
-                self._refiner = Refiner(self.weights)
+                self._refiner = Refiner(self.weights, self._threads)
         return functools.partial(self._refiner.residual, steps=steps)
 
-    def locate_batch(self, images: Sequence[object], *, turned: bool = False) -> list[Located]:
+    def locate_batch(self, images: Iterable[object], *, turned: bool = False) -> list[Located]:
         """Locate several images in one run of the networks, see :meth:`locate`."""
-        return pipeline.locate(self.runtime, images, self.settings, turned)
+        return pipeline.locate(self._open(), _listed(images), self.settings, turned)
 
-    def recover_batch(self, images: Sequence[object], *, turned: bool = False) -> list[Recovered]:
+    def recover_batch(self, images: Iterable[object], *, turned: bool = False) -> list[Recovered]:
         """Recover several images in one run of the networks, see :meth:`recover`."""
-        return pipeline.recover(self.runtime, images, self.settings, turned)
+        return pipeline.recover(self._open(), _listed(images), self.settings, turned)
 
-    def fg_jpeg_batch(self, images: Sequence[object], qf: float) -> list[Simulated]:
+    def fg_jpeg_batch(self, images: Iterable[object], qf: float) -> list[Simulated]:
         """Simulate JPEG on several images, see :meth:`fg_jpeg`."""
-        return pipeline.fg_jpeg(self.runtime, images, qf, self.settings)
+        return pipeline.fg_jpeg(self._open(), _listed(images), qf, self.settings)
+
+
+def _listed(images: object) -> list[object]:
+    if not isinstance(images, Iterable) or isinstance(images, str | bytes):
+        kind = type(images).__name__
+        raise InputError(f"images come as a list or another iterable, not as {kind}")
+    return list(images)
 
 
 def load(
@@ -187,4 +208,4 @@ def load(
         EngineMismatch: an engine in the folder was not built for this machine.
     """
     opened = Weights(weights)
-    return Session(open_runtime(runtime, opened, threads), opened, settings)
+    return Session(open_runtime(runtime, opened, threads), opened, settings, threads)

@@ -210,7 +210,7 @@ def test_attack_does_what_its_words_say(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["protect", str(SAMPLE), "-o", "x.png", "--strength", "10"], "PSNR"),
+        (["protect", str(SAMPLE), "-o", "x.png", "--strength", "10"], "strength"),
         (["attack", str(SAMPLE), "-o", "x.png", "--steps", "blur=1"], "blur"),
         (["protect", str(SAMPLE), "-o", "x.gif"], "gif"),
         (["protect", str(SAMPLE), "-o", "x.jpg", "--quality", "0"], "quality"),
@@ -233,6 +233,20 @@ def test_bad_values_say_what_is_wrong(words, message, capsys, tmp_path, monkeypa
         ["protect", "a.png", "-o", "x.jpg", "--copy"],
         ["protect", "a.png", "-o", "x.webp", "--quality", "90", "--copy"],
         ["locate", "a.png", "--runtime", "abacus"],
+        ["locate", "a.png", "--max-pixels", "0"],
+        ["locate", "a.png", "--frame", "-1"],
+        ["locate", ""],
+        ["protect", "a.png", "-o", ""],
+        ["protect", "a.png", "-o", "x.png", "--strength", "nan"],
+        ["protect", "a.png", "-o", "x.png", "--refine", "-1"],
+        ["protect", "a.png", "-o", "x.gif"],
+        ["attack", "a.png", "-o", "x.png", "--steps", ""],
+        ["attack", "a.png", "-o", "x.png", "--steps", "jpeg=80.5"],
+        ["attack", "a.png", "-o", "x.png", "--steps", "crop=nan,0,1,1"],
+        ["serve", "--drain", "-1"],
+        ["serve", "--max-pixels", "-1"],
+        ["serve", "--http-port", "99999"],
+        ["serve", "--http-port", "8123", "--grpc-port", "8123"],
         ["export", "weights", "run", "--val", "x", "-o", "y", "--frame", "32"],
     ],
 )
@@ -250,6 +264,27 @@ def test_unknown_options_exit_with_2(capsys):
 def test_missing_weights_exit_with_3(tmp_path, capsys):
     assert main(["locate", str(SAMPLE), "--weights", str(tmp_path)]) == 3
     assert "manifest.json" in capsys.readouterr().err
+
+
+def test_folders_may_have_dots(tmp_path):
+    (tmp_path / "there.v2").mkdir()
+    for name in (f"{tmp_path}/there.v2", f"{tmp_path}/new.v3/"):
+        assert main(["attack", str(SAMPLE), "-o", name, "--steps", "crop=0,0,0.1,0.1"]) == 0
+        assert (Path(name) / f"{SAMPLE.stem}.png").exists()
+
+
+def test_nothing_is_written_where_a_part_of_it_could_not_be(fragment, tmp_path, capsys):
+    (tmp_path / "r.mask.png").write_bytes(b"precious")
+    assert main(["recover", str(fragment), "-o", str(tmp_path / "r.png")]) == 1
+    assert "r.mask.png" in capsys.readouterr().err
+    assert not (tmp_path / "r.png").exists()
+    assert (tmp_path / "r.mask.png").read_bytes() == b"precious"
+
+
+def test_a_demo_of_what_is_not_found_says_so(tmp_path, capsys):
+    assert main(["demo", "-o", str(tmp_path), "--steps", "rotate=90"]) == 0
+    assert "not protected" in capsys.readouterr().out
+    assert {p.name for p in tmp_path.iterdir()} >= {"sheet.png", "received.png", "numbers.json"}
 
 
 def test_lossy_protection_warns(tmp_path, capsys):

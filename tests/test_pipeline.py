@@ -9,7 +9,7 @@ from PIL import Image
 import clr_infer
 from clr_infer.attacks.real import apply
 from clr_infer.attacks.steps import parse_chain
-from clr_infer.errors import ImageError, InputError
+from clr_infer.errors import ImageError, InputError, ModelError
 from clr_infer.geometry import Box, box_iou, box_to_pixels
 from clr_infer.preprocess import resize_pixels
 
@@ -216,6 +216,32 @@ def test_bad_arguments_fail_before_any_work(session, coffee):
         session.recover(coffee.astype(np.float32))
     with pytest.raises(ImageError):
         session.protect_batch([coffee, coffee[:10]])
+
+
+@pytest.mark.parametrize("images", [None, 5, "photo.jpg"])
+def test_a_batch_is_a_list_of_images(session, coffee, images):
+    for call in (session.protect_batch, session.locate_batch, session.recover_batch):
+        with pytest.raises(InputError, match="list"):
+            call(images)
+    pair = np.stack([coffee[:64, :64], coffee[:64, :64]])
+    whole = session.protect_batch(pair), session.protect_batch(image for image in pair)
+    assert np.array_equal(whole[0][1].image, whole[1][0].image)
+
+
+def test_numbers_are_numbers(session, coffee):
+    for options in ({"psnr_db": "40"}, {"refine": "4"}, {"refine": 1.5}, {"refine": -1}):
+        with pytest.raises(InputError):
+            session.protect(coffee, **options)
+    with pytest.raises(InputError, match="between 1 and 100"):
+        session.fg_jpeg(coffee, "80")
+
+
+def test_a_closed_session_says_so(coffee):
+    with clr_infer.load("onnxruntime") as session:
+        session.locate(coffee)
+    for call in (session.protect, session.locate, session.recover):
+        with pytest.raises(ModelError, match="closed"):
+            call(coffee)
 
 
 def test_results_say_how_long_each_stage_took(session, protected):

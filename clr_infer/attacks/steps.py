@@ -4,9 +4,10 @@ One chain drives the real operations (:mod:`.real`), the simulated ones (:mod:`.
 ``clr-infer attack`` command and the evaluation protocol.
 """
 
+import math
 from dataclasses import dataclass
 
-from ..errors import InputError
+from ..errors import UsageError
 
 __all__ = ["DEFAULT_SUBSAMPLING", "Chain", "Step", "describe", "parse_chain"]
 
@@ -38,6 +39,7 @@ Chain = tuple[Step, ...]
 
 _ARITY = {"crop": 4, "resize": 1, "gaussian": 1, "median": 1, "noise": 1, "tone": 2, "jpeg": 1}
 _ARITY |= {"rotate": 1, "border": 1, "mirror": 0, "occlude": 1, "webp": 1, "avif": 1}
+_WHOLE = ("jpeg", "webp", "avif")
 _LIMITS = {
     "rotate": (-180.0, 180.0),
     "border": (0.0, 1.0),
@@ -50,9 +52,9 @@ _LIMITS = {
 }
 
 
-def _fail(text: str, why: str) -> InputError:
+def _fail(text: str, why: str) -> UsageError:
     example = "crop=0.1,0.2,0.9,0.95 resize=0.5 jpeg=80 jpeg=80@4:4:4 gaussian=5 noise=0.02"
-    return InputError(f"attack step {text!r}: {why}; steps look like: {example}")
+    return UsageError(f"attack step {text!r}: {why}; steps look like: {example}")
 
 
 def _parse_step(text: str) -> Step:
@@ -64,11 +66,15 @@ def _parse_step(text: str) -> Step:
         values = tuple(float(v) for v in argument.split(",")) if argument else ()
     except ValueError:
         raise _fail(text, "parameters must be numbers") from None
+    if not all(map(math.isfinite, values)):
+        raise _fail(text, "parameters must be finite")
     if len(values) != _ARITY[name]:
         raise _fail(text, f"{name} takes {_ARITY[name]} parameter(s)")
     low, high = _LIMITS.get(name, (-float("inf"), float("inf")))
     if not all(low <= v <= high for v in values):
         raise _fail(text, f"must lie between {low:g} and {high:g}")
+    if name in _WHOLE and values[0] % 1:
+        raise _fail(text, "a whole number is wanted")
     if name in ("gaussian", "median") and values[0] not in (3, 5):
         raise _fail(text, "the kernel is 3 or 5")
     if name == "crop" and not (0 <= values[0] < values[2] <= 1 and 0 <= values[1] < values[3] <= 1):
@@ -82,7 +88,7 @@ def parse_chain(text: str) -> Chain:
     """Read a chain from words, ``"crop=0.1,0.2,0.9,0.95 resize=0.5 jpeg=80@4:4:4"``.
 
     Raises:
-        InputError: a word is not a step; the message shows what one looks like.
+        UsageError: a word is not a step; the message shows what one looks like.
     """
     return tuple(_parse_step(word) for word in text.split())
 

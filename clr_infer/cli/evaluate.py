@@ -14,6 +14,7 @@ from .inputs import expand_inputs, load_input
 
 if TYPE_CHECKING:
     from ..evaluate.workers import Opener
+    from ..session import Session
 
 __all__ = ["SETS", "add_commands"]
 
@@ -62,7 +63,7 @@ def _opener(args: argparse.Namespace) -> "Opener | None":
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from ..evaluate import arms, check_folder, detection, evaluate, fg_jpeg, findings, report
+    from ..evaluate import check_folder, fg_jpeg, report
 
     opener = _opener(args)
     if args.strength is not None and args.set not in ("quick", "full", "limits", "copies"):
@@ -79,7 +80,18 @@ def _evaluate(args: argparse.Namespace) -> int:
         report.write_result(measured, text, args.output, force=args.force)
         print(text)
         return 0
-    session = open_session(args, Settings(), networks_only=True)
+    with open_session(args, Settings(), networks_only=True) as session:
+        return _measure(args, session, images, opener)
+
+
+def _measure(
+    args: argparse.Namespace,
+    session: "Session",
+    images: list[tuple[str, np.ndarray]],
+    opener: "Opener | None",
+) -> int:
+    from ..evaluate import arms, detection, evaluate, findings, report
+
     shared = {"seed": args.seed, "workers": args.workers, "opener": opener}
     if args.set in arms.ARM_SETS:
         result = arms.measure_arms(session, images, args.set, **shared)

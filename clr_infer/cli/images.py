@@ -1,6 +1,7 @@
 """``protect``, ``locate``, ``recover`` and ``attack``."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..image_io import ALPHA_FORMATS, LoadedImage, encode_image, format_for, is_lossy, write_bytes
+from ..image_io import encode_image, write_bytes
+from ..pipeline import PSNR_DB_RANGE
+from ..refine import REFINE_STEPS_MAX
 from ..settings import KEY_VARIABLE, Settings, key_of_environment
-from .inputs import STANDARD_STREAM, expand_inputs, for_each, load_input, output_path, shown
+from .inputs import STANDARD_STREAM, expand_inputs, for_each, load_input, shown
+from .outputs import Writer, add_format, add_output
 from .server_options import add_server_options, open_served
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "add_networks", "check_numbers", "open_session", "session_settings"]
 
-_SUFFIX_OF = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}
+_EXTRAS = ("mask", "overlay", "uncertainty")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -43,8 +47,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         f"strength, and some time. With a random secret in {KEY_VARIABLE} only who has it can "
         "write what is read (with --url the server's)",
     )
-    _add_output(protect, required=True)
-    _add_format(protect)
+    add_output(protect)
+    add_format(protect)
 
     locate = _command(
         commands, "locate", _locate, "say whether images are protected, and what was cropped"
@@ -54,8 +58,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
     recover = _command(commands, "recover", _recover, "show the whole original of cropped images")
     _add_turned(recover)
-    _add_output(recover, required=True)
-    _add_format(recover)
+    add_output(recover)
+    add_format(recover)
     recover.add_argument(
         "--no-extras",
         action="store_true",
@@ -73,8 +77,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         'jpeg=90@4:4:4", done in this order',
     )
     attack.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
-    _add_output(attack, required=True)
-    _add_format(attack)
+    add_output(attack)
+    add_format(attack)
 
 
 def _command(
@@ -116,22 +120,32 @@ def _add_turned(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_output(parser: argparse.ArgumentParser, required: bool) -> None:
-    parser.add_argument(
-        "-o", "--output", required=required, metavar="OUT", help="a file, a folder, or - for one"
-    )
-    parser.add_argument("--force", action="store_true", help="replace files that exist")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+_RANGES = {
+    "strength": PSNR_DB_RANGE,
+    "quality": (1, 100),
+    "refine": (0, REFINE_STEPS_MAX),
+    "frame": (0, math.inf),
+    "max_pixels": (1, math.inf),
+    "drain": (0, math.inf),
+}
 
 
-def _add_format(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=sorted(_SUFFIX_OF), help="default: png, or by OUT")
-    parser.add_argument("--quality", type=int, metavar="Q", help="1-100, for jpeg and webp")
-    parser.add_argument("--strip", action="store_true", help="drop EXIF and the colour profile")
+def check_numbers(args: argparse.Namespace) -> None:
+    """Refuse numbers that no image could be worked on with.
+
+    Raises:
+        UsageError: an option is out of range.
+    """
+    for name, (low, high) in _RANGES.items():
+        value = getattr(args, name, None)
+        if value is not None and not low <= value <= high:
+            limits = f"from {low:g} to {high:g}" if high < math.inf else f"at least {low:g}"
+            raise UsageError(f"--{name.replace('_', '-')} must be {limits}, not {value:g}")
 
 
 def session_settings(args: argparse.Namespace) -> Settings:
     """The settings that the options and the environment ask for."""
+    check_numbers(args)
     limits = {"max_pixels": args.max_pixels} if args.max_pixels else {}
     return Settings(**limits, copy_key=key_of_environment())
 
@@ -150,77 +164,14 @@ def open_session(  # noqa: ANN201
     return load(args.runtime, weights=args.weights, threads=args.threads, settings=settings)
 
 
-class _Writer:
-    """Writes results of one command where its options say."""
-
-    def __init__(self, args: argparse.Namespace, words: list[str], lossy_warning: bool) -> None:
-        self.args, count = args, len(words)
-        self.to_stdout = args.output == STANDARD_STREAM
-        if self.to_stdout and (count > 1 or args.json):
-            raise UsageError("-o - writes one image to standard output: one input, no --json")
-        out = Path(args.output)
-        if count > 1 and out.suffix and not out.is_dir():
-            raise UsageError(f"{count} inputs need a folder, not the file {out}")
-        named = format_for(out).lower() if out.suffix and not self.to_stdout else None
-        if args.format and named and not out.is_dir() and named != args.format:
-            raise UsageError(f"--format {args.format} does not go with the name {out}")
-        self.format = args.format or (None if out.is_dir() else named) or "png"
-        self.lossy = is_lossy(self.format.upper(), args.quality)
-        if self.lossy:
-            if lossy_warning:
-                print(
-                    f"warning: {self.format} is lossy and weakens the protection; png keeps it",
-                    file=sys.stderr,
-                )
-        elif args.quality is not None and self.format != "webp":
-            raise UsageError(f"--quality is for jpeg and webp, not {self.format}")
-        self._refuse_shared_names(words)
-
-    def _refuse_shared_names(self, words: list[str]) -> None:
-        first: dict[Path, str] = {}
-        for word in () if self.to_stdout else words:
-            other = first.setdefault(self.path(word), word)
-            if other != word:
-                raise UsageError(
-                    f"{shown(other)} and {shown(word)} would both be written to "
-                    f"{shown(str(self.path(word)))}: give them other names, or run them one by one"
-                )
-
-    def path(self, word: str) -> Path:
-        """Where the result of an input goes."""
-        return output_path(Path(self.args.output), word, _SUFFIX_OF[self.format])
-
-    def write(self, word: str, pixels: np.ndarray, source: LoadedImage, alpha: bool) -> str:
-        """Encode and write a result; returns its path."""
-        for text in source.warnings:
-            print(f"{shown(word)}: warning: {text}", file=sys.stderr)
-        if alpha and source.alpha is not None and self.format.upper() not in ALPHA_FORMATS:
-            print(f"{shown(word)}: warning: {self.format} holds no alpha", file=sys.stderr)
-        content = encode_image(
-            pixels,
-            format=self.format.upper(),
-            quality=self.args.quality,
-            alpha=source.alpha if alpha else None,
-            exif=None if self.args.strip else source.exif,
-            icc_profile=None if self.args.strip else source.icc_profile,
-        )
-        if self.to_stdout:
-            sys.stdout.buffer.write(content)
-            return STANDARD_STREAM
-        path = self.path(word)
-        write_bytes(path, content, force=self.args.force)
-        return str(path)
-
-
 def _protect(args: argparse.Namespace) -> int:
     words = expand_inputs(args.inputs, args.recursive)
     settings = session_settings(args)
-    writer = _Writer(args, words, lossy_warning=True)
+    writer = Writer(args, words, lossy_warning=True)
     if args.url and args.refine:
         raise UsageError("--url goes without --refine: servers take the payload as it is made")
     if args.copy and writer.lossy:
         raise UsageError(f"--copy goes with lossless formats: {writer.format} would not keep it")
-    session = open_session(args, settings)
     choices = {"refine": args.refine} if args.refine else {}
 
     def one(word: str) -> dict[str, Any]:
@@ -237,13 +188,13 @@ def _protect(args: argparse.Namespace) -> int:
             "timings_ms": result.timings_ms,
         }
 
-    return for_each(words, one, args.json, "protect")
+    with open_session(args, settings) as session:
+        return for_each(words, one, args.json, "protect")
 
 
 def _locate(args: argparse.Namespace) -> int:
     words = expand_inputs(args.inputs, args.recursive)
     settings = session_settings(args)
-    session = open_session(args, settings)
 
     def one(word: str) -> dict[str, Any]:
         pixels = load_input(word, settings, args.frame).pixels
@@ -252,14 +203,15 @@ def _locate(args: argparse.Namespace) -> int:
             print(f"{shown(word)}: {_verdict(located, args.turned)}")
         return {**located.as_dict(), "outputs": {}, "timings_ms": located.timings_ms}
 
-    return for_each(words, one, args.json, "locate")
+    with open_session(args, settings) as session:
+        return for_each(words, one, args.json, "locate")
 
 
 def _recover(args: argparse.Namespace) -> int:
     words = expand_inputs(args.inputs, args.recursive)
     settings = session_settings(args)
-    writer = _Writer(args, words, lossy_warning=False)
-    session = open_session(args, settings)
+    beside = () if args.no_extras or args.output == STANDARD_STREAM else _EXTRAS
+    writer = Writer(args, words, lossy_warning=False, beside=beside)
 
     def one(word: str) -> dict[str, Any]:
         source = load_input(word, settings, args.frame)
@@ -267,8 +219,8 @@ def _recover(args: argparse.Namespace) -> int:
         outputs: dict[str, str] = {}
         if result.image is not None:
             outputs["recovered"] = writer.write(word, result.image, source, alpha=False)
-            if not args.no_extras and not writer.to_stdout:
-                outputs.update(_write_extras(writer.path(word), result, args.force))
+            if beside:
+                outputs |= _write_extras(writer, word, result)
         expected = result.expected_psnr_db
         if not args.json:
             more = "" if expected is None else f"; expect {expected:.1f} dB of the rest"
@@ -276,10 +228,11 @@ def _recover(args: argparse.Namespace) -> int:
             print(f"{shown(word)}: {verdict}{more}", file=sys.stderr)
         return {**result.as_dict(), "outputs": outputs, "timings_ms": result.timings_ms}
 
-    return for_each(words, one, args.json, "recover")
+    with open_session(args, settings) as session:
+        return for_each(words, one, args.json, "recover")
 
 
-def _write_extras(path: Path, result: Any, force: bool) -> dict[str, str]:
+def _write_extras(writer: Writer, word: str, result: Any) -> dict[str, str]:
     """Write the mask, the overlay and the uncertainty in colours beside a recovered image."""
     from ..sheet import heat, overlay
 
@@ -288,9 +241,9 @@ def _write_extras(path: Path, result: Any, force: bool) -> dict[str, str]:
     mask = np.repeat(located.mask[..., None], 3, axis=2)
     unsure = heat(result.uncertainty, result.image, located.box_px)
     written = {}
-    for name, pixels in (("mask", mask), ("overlay", drawn), ("uncertainty", unsure)):
-        beside = path.with_name(f"{path.stem}.{name}.png")
-        write_bytes(beside, encode_image(pixels, format="PNG"), force=force)
+    for name, pixels in zip(_EXTRAS, (mask, drawn, unsure), strict=True):
+        beside = writer.path_beside(word, name)
+        write_bytes(beside, encode_image(pixels, format="PNG"), force=writer.args.force)
         written[name] = str(beside)
     return written
 
@@ -329,7 +282,9 @@ def _attack(args: argparse.Namespace) -> int:
     words = expand_inputs(args.inputs, args.recursive)
     settings = session_settings(args)
     chain = parse_chain(args.steps)
-    writer = _Writer(args, words, lossy_warning=False)
+    if not chain:
+        raise UsageError("--steps names nothing to do")
+    writer = Writer(args, words, lossy_warning=False)
 
     def one(word: str) -> dict[str, Any]:
         source = load_input(word, settings, args.frame)

@@ -14,7 +14,7 @@ from ..errors import ClrError, ImageError, UsageError
 from ..image_io import READ_SUFFIXES, LoadedImage, read_image
 from ..settings import Settings
 
-__all__ = ["STANDARD_STREAM", "expand_inputs", "for_each", "load_input", "output_path", "shown"]
+__all__ = ["STANDARD_STREAM", "expand_inputs", "for_each", "load_input", "shown"]
 
 STANDARD_STREAM = "-"
 
@@ -30,6 +30,8 @@ def expand_inputs(words: Iterable[str], recursive: bool) -> list[str]:
     """
     found: dict[str, None] = {}
     for word in words:
+        if not word:
+            raise UsageError("an input has an empty name")
         if word == STANDARD_STREAM or os.path.lexists(word):
             matches = [word]
         else:
@@ -50,16 +52,10 @@ def expand_inputs(words: Iterable[str], recursive: bool) -> list[str]:
 def load_input(word: str, settings: Settings, frame: int | None) -> LoadedImage:
     """Read one input; ``-`` is standard input."""
     if word == STANDARD_STREAM:
+        if sys.stdin is None:
+            raise ImageError("standard input is closed")
         return read_image(sys.stdin.buffer.read(), settings, frame=frame)
     return read_image(Path(word), settings, frame=frame)
-
-
-def output_path(out: Path, word: str, suffix: str) -> Path:
-    """Where the result of an input goes: into a folder under its own name, or to one file."""
-    stem = "stdin" if word == STANDARD_STREAM else Path(word).stem
-    if out.is_dir() or not out.suffix:
-        return out / f"{stem}{suffix}"
-    return out
 
 
 def for_each(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import RuntimeUnavailable, ServerError, UsageError
 from ..settings import Settings
+from .images import check_numbers, session_settings
 from .repository import add_profile
 from .server_options import add_server_options, open_client
 
@@ -58,6 +59,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def _serve(args: argparse.Namespace) -> int:
     try:
+        import tritonclient.grpc  # noqa: F401 - whether it is there
+
         from ..serving.embedded import EmbeddedServer, ServeOptions
     except ImportError as error:
         message = f'serving needs pip install "clr_infer[serve]" ({error})'
@@ -68,6 +71,7 @@ def _serve(args: argparse.Namespace) -> int:
 
     if args.golden_interval < 0 or args.golden_timeout <= 0:
         raise UsageError("--golden-interval must be 0 or more, --golden-timeout above 0")
+    check_numbers(args)
     weights = Weights(args.weights)
     if args.cpu_runtime != "onnxruntime":
         open_runtime(args.cpu_runtime, weights).close()  # or say what to install, at once
@@ -78,18 +82,25 @@ def _serve(args: argparse.Namespace) -> int:
         metrics_port=args.metrics_port,
         weights=weights,
         profile=chosen_profile(args.profile, args.instances, args.cpu_runtime),
-        settings=Settings(max_pixels=args.max_pixels) if args.max_pixels else Settings(),
+        settings=session_settings(args),
         drain_s=args.drain,
         golden_s=args.golden_interval,
         golden_timeout_s=args.golden_timeout,
         verbose=args.verbose,
     )
-    stopping = threading.Event()
+    started, stopping = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        if not started.is_set():
+            raise KeyboardInterrupt
+        stopping.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, end)
     server = EmbeddedServer(options)
     try:
         timings_ms = server.start()
+        started.set()
         _announce(server, timings_ms)
         while not stopping.wait(_WATCH_S):
             for event in server.watch():

@@ -67,9 +67,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def _demo(args: argparse.Namespace) -> int:
     from ..demo import DEMO_STEPS, describe, run_demo, write_demo
 
-    session = open_session(args, Settings())
     original = load_input(args.image, Settings(), None).pixels
-    demo = run_demo(session, original, args.steps or DEMO_STEPS, args.turned)
+    with open_session(args, Settings()) as session:
+        demo = run_demo(session, original, args.steps or DEMO_STEPS, args.turned)
     written = write_demo(demo, args.output)
     if args.json:
         print(json.dumps(demo.numbers))

@@ -31,8 +31,10 @@ def free_ports(host: str, ports: tuple[int, ...]) -> list[int]:
     """The ports, 0 replaced by free ones; none of them is in use.
 
     Raises:
-        UsageError: one is.
+        UsageError: one is, is none, or is wanted twice.
     """
+    if len(chosen := [port for port in ports if port]) != len(set(chosen)):
+        raise UsageError(f"the ports must differ: {', '.join(map(str, ports))}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     opened = []
     try:
@@ -42,7 +44,7 @@ def free_ports(host: str, ports: tuple[int, ...]) -> list[int]:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 listener.bind((host, port))
-            except OSError as error:
+            except (OSError, OverflowError) as error:
                 raise UsageError(f"port {port} of {host} cannot be used: {error}") from error
         return [listener.getsockname()[1] for listener in opened]
     finally:

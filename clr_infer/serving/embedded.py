@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ..client import Client, Retry
-from ..errors import ClrError, ServerError
+from ..errors import ServerError
 from ..settings import DEFAULT_SETTINGS, Settings
 from ..weights import Weights
 from . import golden
@@ -217,7 +217,7 @@ class EmbeddedServer:
                 # Image-level models first: what they work on still needs the networks.
                 with self._admin() as admin:
                     admin.drain([spec.name for spec in IMAGE_MODELS.values()], until)
-            except ClrError as error:
+            except Exception as error:  # whatever it is, the process has to end
                 print(f"draining: {error}", file=sys.stderr)
             self._process.send_signal(signal.SIGTERM)
             try:

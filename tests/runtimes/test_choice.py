@@ -93,7 +93,7 @@ def test_torch_says_that_it_was_closed():
         session.locate(np.zeros((64, 64, 3), np.uint8))
 
 
-def test_an_embedded_session_may_be_used_again_after_closing():
+def test_the_embedded_runtime_may_be_used_again_after_closing():
     runtime = OnnxRuntimeCpu(Weights(), 1)
     inputs = {"received": np.zeros((1, 3, FRAME_PX, FRAME_PX), np.float32)}
     before = runtime.run("localize", inputs)["score"]
