@@ -1,10 +1,12 @@
 """A server's network-level models as a runtime: the pipeline here, the networks there."""
 
 import math
+from functools import partial
 from typing import Any
 
 from ..pixels import HostPixels, Pixels
-from ..runtimes.base import Tensors
+from ..runtimes.base import Tensors, in_pieces
+from ..runtimes.triton_server import MAX_BATCH
 from ..specs import SPECS, check_inputs
 from ..weights import Weights
 from .calls import Call
@@ -29,14 +31,17 @@ class ServedNetworks:
         self.size, self.psnr_db = weights.size, weights.psnr_db
 
     def run(self, network: str, tensors: Tensors) -> Tensors:
-        """Run a network on a batch, at most as large as the server takes.
+        """Run a network on a batch, in pieces if it is larger than the server takes.
 
         Raises:
             InputError: the tensors do not fit the network's spec.
             ServerError: the server does not answer as it should.
         """
+        check_inputs(SPECS[network], self.size, tensors)
+        return in_pieces(partial(self._run_piece, network), tensors, MAX_BATCH)
+
+    def _run_piece(self, network: str, tensors: Tensors) -> Tensors:
         spec = SPECS[network]
-        check_inputs(spec, self.size, tensors)
         count = len(next(iter(tensors.values())))
 
         def shaped(reply: Tensors) -> Tensors:

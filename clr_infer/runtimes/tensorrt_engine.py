@@ -27,7 +27,7 @@ from ..errors import EngineMismatch, ModelError, WeightsError
 from ..pixels import HostPixels, Pixels
 from ..specs import SPECS, NetworkSpec, check_inputs
 from ..weights import Weights
-from .base import Tensors
+from .base import Tensors, in_pieces
 from .device_buffers import DeviceBuffers, Pair, choose_backend
 
 __all__ = ["EngineLanes", "TensorRtEngines"]
@@ -156,16 +156,12 @@ class EngineLanes:
             ModelError: TensorRT or CUDA failed, or memory ran out; the lane is closed, and the
                 next call opens another.
         """
-        batch = len(next(iter(tensors.values())))
         lane = self._free.get()
         try:
             if lane is None:
                 lane = _Lane(self._open_slot)
                 self._lanes.append(lane)
-            pieces = [
-                lane.run({k: v[start : start + self._batch_max] for k, v in tensors.items()})
-                for start in range(0, batch, self._batch_max)
-            ]
+            return in_pieces(lane.run, tensors, self._batch_max)
         except Exception as error:  # the libraries of the device share no base
             if lane is not None:
                 self._lanes.remove(lane)
@@ -175,7 +171,6 @@ class EngineLanes:
             raise ModelError(f"{self._spec.name} failed on the GPU: {error}{hint}") from error
         finally:
             self._free.put(lane)
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
     def close(self) -> None:
         """Free everything; nothing may be running."""

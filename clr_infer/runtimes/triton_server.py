@@ -5,7 +5,7 @@ in some of the servers that are in use, and read sizes of numpy 2's arrays as ze
 """
 
 import ctypes
-from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ..errors import ServerUnavailable
 from ..pixels import HostPixels, Pixels
 from ..specs import SPECS, check_inputs
 from ..weights import Weights
-from .base import Tensors
+from .base import Tensors, in_pieces, joined
 
 __all__ = ["MAX_BATCH", "TritonServerModels", "from_array", "joined", "to_array"]
 
@@ -63,11 +63,6 @@ def to_array(tensor) -> np.ndarray:  # noqa: ANN001
     return np.from_dlpack(tensor)
 
 
-def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays one behind the other along the batch; a single one as it is, which saves a copy."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
 class TritonServerModels:
     """Runs the network-level models of the server that this process serves.
 
@@ -94,19 +89,13 @@ class TritonServerModels:
             InputError: the tensors do not fit the network's spec.
             ServerUnavailable: the network-level model cannot answer now.
         """
-        spec = SPECS[network]
-        check_inputs(spec, self.size, tensors)
-        count = len(next(iter(tensors.values())))
-        parts = [
-            self._run_part(network, {k: v[start : start + MAX_BATCH] for k, v in tensors.items()})
-            for start in range(0, count, MAX_BATCH)
-        ]
-        return {t.name: joined([part[t.name] for part in parts]) for t in spec.outputs}
+        check_inputs(SPECS[network], self.size, tensors)
+        return in_pieces(partial(self._run_piece, network), tensors, MAX_BATCH)
 
     def close(self) -> None:
         """Nothing is held: the models are the server's."""
 
-    def _run_part(self, network: str, tensors: Tensors) -> Tensors:
+    def _run_piece(self, network: str, tensors: Tensors) -> Tensors:
         spec = SPECS[network]
         count = len(next(iter(tensors.values())))
         request = self._backend.InferenceRequest(
