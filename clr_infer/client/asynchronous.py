@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,24 +14,25 @@ from ..errors import (
     DeadlineExceeded,
     ModelNotServed,
     RequestRefused,
-    ServerError,
     ServerUnavailable,
 )
 from ..results import Located, Protected, Recovered, Simulated
 from ..serving.contract import IMAGE_MODELS
 from ..settings import DEFAULT_SETTINGS, Settings
 from ..specs import SPECS
-from .calls import Call, Encoded, encoded_call, pixels_call
+from .calls import Call, Encoded, encoded_call, parameters, pixels_call
 from .regions import region_kind
-from .retry import Budget, Retry
+from .retry import Budget, Retry, left_s
 from .shared import SharedMemory
 from .statistics import model_statistics
 from .transports import Transport, open_transport
+from .under_way import UnderWay, bounded, check_concurrency
 
 __all__ = ["DEFAULT_CONCURRENCY", "DEFAULT_TIMEOUT_S", "AsyncClient"]
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_CONCURRENCY = 16
+_FORGET_S = 5.0  # for a server to forget regions of shared memory; a client's end waits for it
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ class AsyncClient:
         )
         self.url, self.timeout_s, self.settings = url, timeout_s, settings
         self._retry, self._budget = retry, Budget(retry)
-        self._shared = SharedMemory(kind, self._ask) if kind else None
+        self._under_way = UnderWay()
+        self._shared = SharedMemory(kind, self._ask, min(timeout_s, _FORGET_S)) if kind else None
 
     async def protect(
         self, image: object, *, psnr_db: float | None = None, copy: bool = False
@@ -89,11 +91,11 @@ class AsyncClient:
 
     async def locate(self, image: object, *, turned: bool = False) -> Located:
         """Locate a fragment, see :meth:`clr_infer.Session.locate`."""
-        return await self.call(pixels_call("locate", image, self.settings, _looking(turned)))
+        return await self.call(pixels_call("locate", image, self.settings, {"turned": turned}))
 
     async def recover(self, image: object, *, turned: bool = False) -> Recovered:
         """Recover the original of a fragment, see :meth:`clr_infer.Session.recover`."""
-        return await self.call(pixels_call("recover", image, self.settings, _looking(turned)))
+        return await self.call(pixels_call("recover", image, self.settings, {"turned": turned}))
 
     async def fg_jpeg(self, image: object, qf: float) -> Simulated:
         """Simulate JPEG, see :meth:`clr_infer.Session.fg_jpeg`."""
@@ -119,9 +121,9 @@ class AsyncClient:
             quality: 1 to 100, of jpeg and webp.
             strip: drop EXIF and the colour profile.
         """
-        options = {"format": format, "quality": quality, "strip": strip}
-        options |= _protecting(psnr_db, copy)
-        return await self.call(encoded_call("protect", image, self.settings, options))
+        writing = {"format": format, "quality": quality, "strip": strip}
+        options = _protecting(psnr_db, copy)
+        return await self.call(encoded_call("protect", image, self.settings, options, **writing))
 
     async def recover_encoded(
         self,
@@ -136,8 +138,9 @@ class AsyncClient:
 
         See :meth:`recover` and :meth:`protect_encoded`.
         """
-        options = {"format": format, "quality": quality, "strip": strip, **_looking(turned)}
-        return await self.call(encoded_call("recover", image, self.settings, options))
+        writing = {"format": format, "quality": quality, "strip": strip}
+        options = {"turned": turned}
+        return await self.call(encoded_call("recover", image, self.settings, options, **writing))
 
     async def protect_batch(
         self,
@@ -161,7 +164,7 @@ class AsyncClient:
         progress: bool = False,
     ) -> list[Located]:
         """Locate several fragments at once, see :meth:`batch`."""
-        how = _looking(turned)
+        how = {"turned": turned}
         calls = (pixels_call("locate", image, self.settings, how) for image in images)
         return await self.batch(calls, len(images), concurrency, progress)
 
@@ -174,7 +177,7 @@ class AsyncClient:
         progress: bool = False,
     ) -> list[Recovered]:
         """Recover several originals at once, see :meth:`batch`."""
-        how = _looking(turned)
+        how = {"turned": turned}
         calls = (pixels_call("recover", image, self.settings, how) for image in images)
         return await self.batch(calls, len(images), concurrency, progress)
 
@@ -204,24 +207,29 @@ class AsyncClient:
         Raises:
             ClrError: the first failure; calls that are under way are given up.
         """
+        check_concurrency(concurrency)
         results: dict[int, Any] = {}
+        outcomes = bounded(calls, self.call, concurrency)
         with _bar(count, progress) as bar:
-            async for index, outcome in _bounded(calls, self.call, concurrency):
-                if isinstance(outcome, ClrError):
-                    raise outcome
-                results[index] = outcome
-                bar.update()
+            async with aclosing(outcomes):
+                async for index, outcome in outcomes:
+                    if isinstance(outcome, ClrError):
+                        raise outcome
+                    results[index] = outcome
+                    bar.update()
         return [results[index] for index in sorted(results)]
 
-    async def stream(
+    def stream(
         self,
         method: str,
         images: Iterable[object],
         *,
         concurrency: int = DEFAULT_CONCURRENCY,
         **options: float,
-    ) -> AsyncIterator[tuple[int, Any]]:
+    ) -> AsyncGenerator[tuple[int, Any], None]:
         """Results as they come, each with the index of its image; failures are among them.
+
+        What is under way when the generator is closed (``aclose()``) is given up.
 
         Args:
             method: ``"protect"``, ``"locate"``, ``"recover"`` or ``"fg_jpeg"``.
@@ -229,16 +237,20 @@ class AsyncClient:
             concurrency: how many may be under way.
             **options: ``psnr_db``, ``copy``, ``turned`` or ``qf``.
 
-        Yields:
-            The index, and the result or the :class:`~clr_infer.errors.ClrError` of that image.
+        Returns:
+            A generator of the index, and the result or the :class:`~clr_infer.errors.ClrError` of
+            that image.
+
+        Raises:
+            InputError: there is no such method or option, or the concurrency is under 1.
         """
-        named = {"strength" if k == "psnr_db" else k: v for k, v in options.items()}
+        check_concurrency(concurrency)
+        parameters(method, options)
 
         async def one(image: object) -> Any:
-            return await self.call(pixels_call(method, image, self.settings, named))
+            return await self.call(pixels_call(method, image, self.settings, options))
 
-        async for outcome in _bounded(images, one, concurrency):
-            yield outcome
+        return bounded(images, one, concurrency)
 
     async def health(self) -> dict[str, Any]:
         """Is the server live, is it ready, and which of our models are?
@@ -248,19 +260,20 @@ class AsyncClient:
         names = [spec.name for spec in IMAGE_MODELS.values()]
         names += [spec.model_name for spec in SPECS.values()]
         try:
-            live = await self._ask("is_server_live")
-            ready = await self._ask("is_server_ready")
-            models = {name: await self._ask("is_model_ready", model_name=name) for name in names}
+            live = await self._state("is_server_live")
+            ready = await self._state("is_server_ready")
+            models = {name: await self._state("is_model_ready", model_name=name) for name in names}
         except ServerUnavailable:
             return {"live": False, "ready": False, "models": dict.fromkeys(names, False)}
         return {"live": live, "ready": ready and all(models.values()), "models": models}
 
     async def stats(self) -> dict[str, dict[str, float]]:
         """Requests, executions and mean times of each model since the server started."""
-        return model_statistics(await self._ask("get_inference_statistics"))
+        return model_statistics(await self._state("get_inference_statistics"))
 
     async def close(self) -> None:
-        """Drop connections and shared memory."""
+        """Drop connections and shared memory; calls that are under way end with a ServerError."""
+        await self._under_way.close()
         if self._shared is not None:
             await self._shared.close()
         await self._transport.close()
@@ -279,22 +292,27 @@ class AsyncClient:
     def _protect_call(self, image: object, psnr_db: float | None, copy: bool) -> Call:
         return pixels_call("protect", image, self.settings, _protecting(psnr_db, copy))
 
-    async def _ask(self, method: str, **arguments: Any) -> Any:
-        return await self._transport.ask(method, self.timeout_s, **arguments)
+    async def _ask(self, method: str, timeout_s: float, **arguments: Any) -> Any:
+        return await self._transport.ask(method, timeout_s, **arguments)
+
+    async def _state(self, method: str, **arguments: Any) -> Any:
+        return await self._under_way.run(self._ask(method, self.timeout_s, **arguments))
 
     async def call(self, call: Call) -> Any:
         """Send a call until it is answered, its time is over or the budget is spent.
 
         Raises:
-            ServerError: no answer, or not the one that was asked for.
+            ServerError: no answer, not the one that was asked for, or the client was closed.
             InputError: the server cannot use the image or an option.
         """
-        until = time.monotonic() + self.timeout_s
+        return await self._under_way.run(self._answer(call, time.monotonic() + self.timeout_s))
+
+    async def _answer(self, call: Call, until: float) -> Any:
         attempt = 0
         unavailable: ServerUnavailable | None = None
         while True:
             try:
-                result = call.parse(await self._send(call, until - time.monotonic()))
+                result = call.parse(await self._send(call, until))
             except DeadlineExceeded as error:
                 raise DeadlineExceeded(self._too_late(unavailable)) from error
             except ServerUnavailable as error:
@@ -313,40 +331,22 @@ class AsyncClient:
         before = f"; before, it was unavailable: {unavailable}" if unavailable else ""
         return f"no answer of {self.url} within {self.timeout_s:g} s{before}"
 
-    async def _send(self, call: Call, left_s: float) -> Any:
-        if self._shared is None:
-            return await self._transport.infer(call, left_s, None)
-        sizes = sum(a.nbytes for a in call.inputs.values()), sum(call.output_bytes.values())
-        lease = await self._shared.lease(*sizes)
-        try:
-            reply = await self._transport.infer(call, left_s, lease)
-        except (ModelNotServed, RequestRefused) as error:
-            if "shared memory" not in str(error):
-                self._shared.give_back(lease)
-                raise
-            # The server forgot the regions, or the result has no room in them.
-            await self._shared.renew(lease)
-            self._shared.give_back(lease)
-            return await self._transport.infer(call, left_s, None)
-        except (ServerError, asyncio.CancelledError):
-            await self._shared.discard(lease)
-            raise
-        except ClrError:
-            self._shared.give_back(lease)
-            raise
-        self._shared.give_back(lease)
-        return reply
+    async def _send(self, call: Call, until: float) -> Any:
+        if self._shared is not None:
+            sizes = sum(a.nbytes for a in call.inputs.values()), sum(call.output_bytes.values())
+            async with self._shared.leased(*sizes, until) as lease:
+                try:
+                    return await self._transport.infer(call, left_s(until), lease)
+                except (ModelNotServed, RequestRefused) as error:
+                    # The server forgot the regions, or the result has no room in them.
+                    if "shared memory" not in str(error):
+                        raise
+                    lease.usable = False
+        return await self._transport.infer(call, left_s(until), None)
 
 
 def _protecting(psnr_db: float | None, copy: bool) -> dict[str, Any]:
-    """What is asked for only, see :func:`_looking`."""
-    strength = {} if psnr_db is None else {"strength": float(psnr_db)}
-    return strength | ({"copy": True} if copy else {})
-
-
-def _looking(turned: bool) -> dict[str, bool]:
-    """Nothing unless it is asked for: servers from before it know no such parameter."""
-    return {"turned": True} if turned else {}
+    return {"copy": copy} if psnr_db is None else {"psnr_db": psnr_db, "copy": copy}
 
 
 class _NoBar(nullcontext):
@@ -363,29 +363,3 @@ def _bar(count: int, shown: bool) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=count, unit="image")
-
-
-async def _bounded(
-    items: Iterable[Any], do: Callable[[Any], Any], concurrency: int
-) -> AsyncIterator[tuple[int, Any]]:
-    """Do something with each item, some at a time; outcomes as they come, failures included."""
-
-    async def one(index: int, item: Any) -> tuple[int, Any]:
-        try:
-            return index, await do(item)
-        except ClrError as error:
-            return index, error
-
-    under_way: set[asyncio.Task] = set()
-    try:
-        for index, item in enumerate(items):
-            if len(under_way) >= concurrency:
-                done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield task.result()
-            under_way.add(asyncio.create_task(one(index, item)))
-        for finished in asyncio.as_completed(under_way):
-            yield await finished
-    finally:
-        for task in under_way:
-            task.cancel()

@@ -1,19 +1,19 @@
 """Requests and replies: what a call of ours is in tensors, and what its tensors mean."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..errors import ImageError
+from ..errors import ImageError, InputError
 from ..image_checks import check_pixels
 from ..results import Protected, Recovered, Simulated
 from ..serving.contract import IMAGE_MODELS, located_from_json
 from ..settings import Settings
 
-__all__ = ["Call", "Encoded", "Reply", "encoded_call", "pixels_call"]
+__all__ = ["Call", "Encoded", "Reply", "encoded_call", "parameters", "pixels_call"]
 
 Reply = dict[str, np.ndarray]
 
@@ -56,13 +56,47 @@ class Call:
     output_bytes: dict[str, int] = field(default_factory=dict)
 
 
-def pixels_call(method: str, image: object, settings: Settings, options: dict[str, Any]) -> Call:
+def parameters(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The request parameters of a method's options.
+
+    Args:
+        method: ``"protect"``, ``"locate"``, ``"recover"`` or ``"fg_jpeg"``.
+        options: by the names of the session's arguments.
+
+    Raises:
+        InputError: there is no such method or option, a number is none, or ``qf`` is missing.
+    """
+    if method not in _OPTIONS:
+        raise InputError(f"there is no method {method!r}; choose {', '.join(_OPTIONS)}")
+    known = _OPTIONS[method]
+    if unknown := [name for name in options if name not in known]:
+        raise InputError(f"{method} takes {' and '.join(known)}, not {', '.join(unknown)}")
+    if method == "fg_jpeg" and "qf" not in options:
+        raise InputError("fg_jpeg needs qf, the quality factor, 1 to 100")
+    sent: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in _FLAGS:
+            sent[_SENT_AS.get(name, name)] = repr(_number(name, value))
+        elif value:  # servers from before it know no such parameter
+            sent[name] = True
+    return sent
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{name} must be a number, not {value!r}") from error
+
+
+def pixels_call(method: str, image: object, settings: Settings, options: Mapping[str, Any]) -> Call:
     """The request of a session's method: pixels, or an encoded file, to a result of ours.
 
     Raises:
         ImageError: the image cannot be used; nothing was sent.
+        InputError: an option cannot be used, see :func:`parameters`.
     """
-    outputs = _OUTPUTS[method]
+    sent = parameters(method, options)
     inputs, size = _inputs(image, settings)
     room = {}
     if size and method != "locate":
@@ -70,31 +104,36 @@ def pixels_call(method: str, image: object, settings: Settings, options: dict[st
     return Call(
         model=IMAGE_MODELS[method].name,
         inputs=inputs,
-        outputs=outputs,
+        outputs=_OUTPUTS[method],
         parse=_PARSERS[method],
-        parameters={k: v if isinstance(v, bool) else repr(float(v)) for k, v in options.items()},
+        parameters=sent,
         output_bytes=room,
     )
 
 
-def encoded_call(method: str, image: object, settings: Settings, options: dict[str, Any]) -> Call:
-    """The request for an encoded file back.
+def encoded_call(
+    method: str, image: object, settings: Settings, options: Mapping[str, Any], **writing: Any
+) -> Call:
+    """The request for an encoded file back; ``writing`` says of what kind.
 
     Raises:
         ImageError: the image cannot be used; nothing was sent.
+        InputError: an option cannot be used, see :func:`parameters`.
     """
-    parameters = {k: repr(v) if isinstance(v, float) else v for k, v in options.items()}
+    chosen = {k: repr(v) if isinstance(v, float) else v for k, v in writing.items()}
     return Call(
         model=IMAGE_MODELS[method].name,
         inputs=_inputs(image, settings)[0],
         outputs=("image", "result"),
         parse=_encoded,
-        parameters={k: v for k, v in parameters.items() if v is not None},
+        parameters=parameters(method, options) | {k: v for k, v in chosen.items() if v is not None},
     )
 
 
 def _inputs(image: object, settings: Settings) -> tuple[dict[str, np.ndarray], int]:
     """The tensors of an image, and the bytes of its pixels where they are known."""
+    if isinstance(image, memoryview) and not image.c_contiguous:
+        image = image.tobytes()
     if isinstance(image, bytes | bytearray | memoryview):
         content = np.frombuffer(image, np.uint8)
         if not content.size:
@@ -133,6 +172,15 @@ def _encoded(reply: Reply) -> Encoded:
     nothing = "located" in facts and not facts["located"]["protected"]
     return Encoded(None if nothing else reply["image"].tobytes(), facts)
 
+
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "protect": ("psnr_db", "copy"),
+    "locate": ("turned",),
+    "recover": ("turned",),
+    "fg_jpeg": ("qf",),
+}
+_FLAGS = ("copy", "turned")
+_SENT_AS = {"psnr_db": "strength"}
 
 _OUTPUTS = {
     "protect": ("pixels", "result"),

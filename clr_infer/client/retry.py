@@ -2,9 +2,24 @@
 
 import random
 import threading
+import time
 from dataclasses import dataclass
 
-__all__ = ["Budget", "Retry"]
+from ..errors import DeadlineExceeded
+
+__all__ = ["Budget", "Retry", "left_s"]
+
+
+def left_s(until: float) -> float:
+    """Seconds that are left until a moment of :func:`time.monotonic`.
+
+    Raises:
+        DeadlineExceeded: none.
+    """
+    left = until - time.monotonic()
+    if left <= 0.0:
+        raise DeadlineExceeded("the time is over")
+    return left
 
 
 @dataclass(frozen=True)

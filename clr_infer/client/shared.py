@@ -1,15 +1,19 @@
 """Shared memory between a client and a server on the same host: who uses which regions when."""
 
+import asyncio
 import itertools
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 
-from ..errors import ServerError
+from ..errors import ClrError, InputError, ModelNotServed, RequestRefused
 from .regions import CudaRegion, Region, SystemRegion
+from .retry import left_s
 
 __all__ = ["PREFIX", "Lease", "Place", "SharedMemory"]
 
@@ -25,6 +29,9 @@ _Ask = Callable[..., Awaitable[Any]]
 class Lease:
     """Two regions, for the inputs and the outputs of one request at a time.
 
+    Attributes:
+        usable: false where the server has forgotten the regions, or may still write there.
+
     Args:
         kind: of both.
         name: unique.
@@ -39,6 +46,7 @@ class Lease:
         input_bytes: int,
         output_bytes: int,
     ) -> None:
+        self.usable = True
         self._in: Region = kind(f"{name}_in", input_bytes)
         self._out: Region | None = None
         try:
@@ -91,71 +99,92 @@ class SharedMemory:
 
     Args:
         kind: of all regions.
-        ask: calls the server's methods of shared memory.
+        ask: calls the server's methods of shared memory: a name, the time for it in seconds, and
+            arguments.
+        forget_s: the time for the server to forget a request's regions, of which nobody but
+            :meth:`close` waits.
     """
 
-    def __init__(self, kind: type[SystemRegion] | type[CudaRegion], ask: _Ask) -> None:
-        self._kind, self._ask = kind, ask
+    def __init__(
+        self, kind: type[SystemRegion] | type[CudaRegion], ask: _Ask, forget_s: float
+    ) -> None:
+        self._kind, self._ask, self._forget_s = kind, ask, forget_s
         self._free: list[Lease] = []
         self._all: list[Lease] = []
+        self._forgetting: set[asyncio.Task] = set()
         self._names = (
             f"{PREFIX}{os.getpid()}_{secrets.token_hex(4)}_{count}" for count in itertools.count()
         )
 
-    async def lease(self, input_bytes: int, output_bytes: int) -> Lease:
-        """Regions of at least these sizes.
+    @asynccontextmanager
+    async def leased(
+        self, input_bytes: int, output_bytes: int, until: float
+    ) -> AsyncIterator[Lease]:
+        """Regions of at least these sizes, for one request.
+
+        The next request may have them if the server has answered this one. Else they are removed.
+
+        Args:
+            input_bytes: for the inputs.
+            output_bytes: for the outputs; may be 0.
+            until: when they must be there, of :func:`time.monotonic`.
 
         Raises:
-            ServerError: the server takes no such memory, or is on another host.
+            ServerError: the server takes no such memory, is on another host, or does not answer.
             ModelError: a GPU has no room.
         """
+        lease = await self._lease(input_bytes, output_bytes, until)
+        try:
+            yield lease
+        except (InputError, ModelNotServed, RequestRefused):  # an answer
+            raise
+        except BaseException:
+            lease.usable = False
+            raise
+        finally:
+            if not lease.usable:
+                self._drop(lease)
+            elif lease in self._all:  # not closed meanwhile
+                self._free.append(lease)
+
+    async def _lease(self, input_bytes: int, output_bytes: int, until: float) -> Lease:
         for index, lease in enumerate(self._free):
             if lease.fits(input_bytes, output_bytes):
                 return self._free.pop(index)
         if self._free:
-            await self._drop(self._free.pop())
+            self._drop(self._free.pop())
         lease = Lease(self._kind, next(self._names), input_bytes, output_bytes)
         self._all.append(lease)
         try:
-            await self._register(lease)
+            for region in lease.regions:
+                await self._ask(region.register, left_s(until), **region.registration())
         except BaseException:
-            await self._drop(lease)
+            self._drop(lease)
             raise
         return lease
 
-    async def _register(self, lease: Lease) -> None:
-        for region in lease.regions:
-            await self._ask(region.register, **region.registration())
-
-    def give_back(self, lease: Lease) -> None:
-        """Offer regions to the next request."""
-        self._free.append(lease)
-
-    async def renew(self, lease: Lease) -> None:
-        """Register regions again with a server that was started anew."""
-        for region in lease.regions:
-            await self._unregister(region)
-        await self._register(lease)
-
-    async def discard(self, lease: Lease) -> None:
-        """Remove regions whose request came to an unknown end: the server may still write there."""
-        await self._drop(lease)
-
     async def close(self) -> None:
         """Remove all regions, here and from the server."""
-        while self._all:
-            await self._drop(self._all[-1])
         self._free.clear()
+        for lease in list(self._all):
+            self._drop(lease)
+        if self._forgetting:
+            await asyncio.wait(self._forgetting)
 
-    async def _drop(self, lease: Lease) -> None:
-        if lease in self._all:
-            self._all.remove(lease)
+    def _drop(self, lease: Lease) -> None:
+        """Remove regions here at once, and from the server in the background."""
+        if lease not in self._all:
+            return
+        self._all.remove(lease)
         lease.destroy()
-        for region in lease.regions:
-            await self._unregister(region)
+        task = asyncio.create_task(self._forget(lease))
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
 
-    async def _unregister(self, region: Region) -> None:
-        try:
-            await self._ask(region.unregister, name=region.name)
-        except ServerError:  # a server that is gone holds no regions
-            pass
+    async def _forget(self, lease: Lease) -> None:
+        until = time.monotonic() + self._forget_s
+        for region in lease.regions:
+            try:
+                await self._ask(region.unregister, left_s(until), name=region.name)
+            except ClrError:  # a server that is gone holds no regions
+                pass

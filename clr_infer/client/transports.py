@@ -1,6 +1,7 @@
 """gRPC and HTTP by tritonclient's own clients, behind one small interface."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable
 from pathlib import Path
@@ -27,6 +28,7 @@ _CHANNEL = [
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.use_local_subchannel_pool", 1),  # a connection of one's own for each client
 ]
+_grpc_in: set[int] = set()  # processes that used gRPC, of which the others are parents
 _DTYPES = {"uint8": "UINT8", "float32": "FP32"}
 
 
@@ -160,7 +162,7 @@ def open_transport(
 
     Raises:
         UsageError: not such an address, or a file is missing.
-        RuntimeUnavailable: tritonclient is not installed.
+        RuntimeUnavailable: tritonclient is not installed, or gRPC was in use before a fork.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("grpc", "grpcs", "http", "https") or not parts.netloc:
@@ -191,6 +193,11 @@ def _open_grpc(
     import grpc
     import tritonclient.grpc.aio as module
 
+    _grpc_in.add(os.getpid())
+    if len(_grpc_in) > 1:
+        raise RuntimeUnavailable(
+            "gRPC does not survive a fork: use http:// here, or start processes by 'spawn'"
+        )
     creds = None
     if secure:
         creds = grpc.ssl_channel_credentials(

@@ -190,8 +190,9 @@ def test_images_that_cannot_be_used_are_not_sent(image):
 def test_files_are_sent_as_they_are():
     transport = Scripted()
     _run(transport, lambda client: client.locate(b"\x89PNG whatever"))
-    (call,) = transport.calls
-    assert call.inputs["image"].tobytes() == b"\x89PNG whatever"
+    _run(transport, lambda client: client.locate(memoryview(b"\x89-P-N-G- -whatever")[::2]))
+    contents = [call.inputs["image"].tobytes() for call in transport.calls]
+    assert contents == [b"\x89PNG whatever", b"\x89PNG waee"]
 
 
 @pytest.mark.parametrize(

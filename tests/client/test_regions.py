@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -67,48 +68,56 @@ class _Server:
     def __init__(self, refused: str = "") -> None:
         self.asked, self.refused = [], refused
 
-    async def ask(self, method, **arguments):
+    async def ask(self, method, timeout_s, **arguments):
+        assert 0.0 < timeout_s <= 10.0
         self.asked.append((method, arguments))
         if method == self.refused:
             raise RequestRefused("no shared memory here")
 
 
-def _run(work):
-    return asyncio.run(work)
+def _soon():
+    return time.monotonic() + 10.0
+
+
+async def _lease(shared, *sizes):
+    async with shared.leased(*sizes, _soon()):
+        pass
 
 
 def test_regions_are_registered_used_again_and_forgotten(kind):
     server, before = _Server(), _files()
 
     async def work():
-        shared = SharedMemory(kind, server.ask)
-        first = await shared.lease(100, 50)
-        shared.give_back(first)
-        again = await shared.lease(80, 50)
-        larger = await shared.lease(200, 0)
-        await shared.renew(again)
-        shared.give_back(again)
+        shared = SharedMemory(kind, server.ask, 5.0)
+        async with shared.leased(100, 50, _soon()) as first:
+            pass
+        async with shared.leased(80, 50, _soon()) as again, shared.leased(200, 0, _soon()) as large:
+            assert len(large.regions) == 1
+        async with shared.leased(80, 50, _soon()) as third:
+            third.usable = False
+        assert first is again is third
+        async with shared.leased(80, 50, _soon()) as fresh:
+            assert fresh is not third
+            await shared.close()  # under a request that nobody ended
         await shared.close()
-        return first is again, larger.regions
 
-    same, regions = _run(work())
-    assert same and len(regions) == 1
+    asyncio.run(work())
     registered = [a["name"] for m, a in server.asked if m == kind.register]
     forgotten = [a["name"] for m, a in server.asked if m == kind.unregister]
-    assert len(set(registered)) == 3 and set(registered) == set(forgotten)
+    assert len(set(registered)) == 5 and sorted(registered) == sorted(forgotten)
     assert _files() == before
 
 
 def test_a_refusal_leaves_nothing_behind(kind, cuda):
     server, before = _Server(refused=kind.register), _files()
     with pytest.raises(RequestRefused):
-        _run(SharedMemory(kind, server.ask).lease(10, 10))
+        asyncio.run(_lease(SharedMemory(kind, server.ask, 5.0), 10, 10))
     assert _files() == before and not cuda.regions
 
 
 def test_cuda_regions_are_announced_by_their_handles(cuda):
     server = _Server()
-    _run(SharedMemory(CudaRegion, server.ask).lease(10, 0))
+    asyncio.run(_lease(SharedMemory(CudaRegion, server.ask, 5.0), 10, 0))
     ((method, arguments),) = server.asked
     assert method == "register_cuda_shared_memory" and arguments["byte_size"] == 10
     assert arguments["device_id"] == 0 and arguments["raw_handle"].startswith(b"aGFuZGxl")
