@@ -74,7 +74,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         required=True,
         help='words such as "crop=0.1,0.2,0.9,0.95 resize=0.5 gaussian=5 median=3 noise=0.02 '
         "tone=0.05,1.1 rotate=2 mirror border=0.05 occlude=0.1 webp=80 avif=60 jpeg=80 "
-        'jpeg=90@4:4:4", done in this order',
+        'jpeg=90@4:4:4", done in this order; rotate keeps the size, with black corners',
     )
     attack.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     add_output(attack)
@@ -92,7 +92,10 @@ def _command(
         "--frame", type=int, metavar="N", help="which frame of an animation, from 0"
     )
     parser.add_argument(
-        "--max-pixels", type=int, metavar="N", help="accept images of up to N pixels"
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="accept images of up to N pixels (default: 64,000,000)",
     )
     if networks:
         add_networks(parser)
@@ -104,7 +107,8 @@ def add_networks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime",
         default="auto",
-        help="auto, onnxruntime, openvino, torch, tensorrt, tensorrt-rtx or onnxruntime-cuda",
+        help="auto, onnxruntime, openvino, torch (+compile, +bf16, ...), tensorrt, tensorrt-rtx, "
+        "onnxruntime-cuda or onnxruntime-tensorrt; what works here: clr-infer env",
     )
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")

@@ -23,21 +23,40 @@ def add_server_options(parser: argparse.ArgumentParser, required: bool = False) 
         f"a bearer token is read from {TOKEN_VARIABLE}",
     )
     parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="of each request (default: 60)"
+        "--timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="seconds for each request to the server (default: 60)",
     )
     shared = parser.add_mutually_exclusive_group()
     shared.add_argument(
-        "--shared-memory", action="store_true", help="pass pixels so; the server is on this host"
+        "--shared-memory",
+        action="store_true",
+        help="pass pixels to the server through shared memory; it is on this host",
     )
     shared.add_argument(
-        "--cuda-shared-memory", action="store_true", help="the same in a GPU's memory"
-    )
-    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="PEM of the server's authority")
-    parser.add_argument(
-        "--tls-cert", type=Path, nargs=2, metavar=("CERT", "KEY"), help="PEM files of our own"
+        "--cuda-shared-memory", action="store_true", help="the same, in a GPU's memory"
     )
     parser.add_argument(
-        "--header", action="append", default=[], metavar="'NAME: VALUE'", help="sent with each"
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="PEM file of the authority that signed the server's certificate",
+    )
+    parser.add_argument(
+        "--tls-cert",
+        type=Path,
+        nargs=2,
+        metavar=("CERT", "KEY"),
+        help="PEM files of our own certificate and its key",
+    )
+    parser.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="sent with each request to the server",
     )
 
 
