@@ -322,6 +322,8 @@ class AsyncClient:
                     raise
                 _log.info("%s: trying again in %.2f s: %s", call.model, pause_s, error)
                 await asyncio.sleep(pause_s)
+                if time.monotonic() >= until:  # it slept longer than it was told to
+                    raise
                 attempt += 1
             else:
                 self._budget.succeeded()

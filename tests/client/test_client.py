@@ -146,11 +146,11 @@ def test_a_batch_ends_with_its_first_failure():
 def test_results_come_as_they_are_done():
     class Uneven(Scripted):
         async def infer(self, call, timeout_s, lease):
-            await asyncio.sleep(0.05 if call.inputs["pixels"].shape[1] == 50 else 0.001)
+            await asyncio.sleep({50: 0.3, 40: 0.0, 45: 0.1}[call.inputs["pixels"].shape[1]])
             return REPLY
 
     async def work(client):
-        images = [PIXELS, PIXELS[:, :40], PIXELS[:, :40]]
+        images = [PIXELS, PIXELS[:, :40], PIXELS[:, :45]]
         return [index async for index, _ in client.stream("locate", images, concurrency=3)]
 
     assert _run(Uneven(), work) == [1, 2, 0]

@@ -94,6 +94,7 @@ def test_a_compiler_that_is_missing_is_a_typed_error(frame, tmp_path):
     """In a process of its own, which finds no compiler and nothing compiled before."""
     code = """
 import numpy as np, clr_infer
+from clr_infer.specs import FRAME_PX
 run = clr_infer.load("torch+compile").runtime.run
 try:
     run("align", {"received": np.zeros((1, 3, FRAME_PX, FRAME_PX), np.float32)})
