@@ -123,8 +123,8 @@ def test_a_call_has_its_time_whatever_the_server_does_with_regions(run, pauses_s
         return client.took_s
 
     began = time.monotonic()
-    assert 0.4 < run(Fake(**pauses_s), work, timeout_s=0.5) < 0.9
-    assert time.monotonic() - began < 2.5  # closing, too
+    assert 0.4 < run(Fake(**pauses_s), work, timeout_s=0.5) < 1.3
+    assert time.monotonic() - began < 4.0  # closing, too
 
 
 def test_a_call_without_regions_has_what_is_left(run):
@@ -134,7 +134,7 @@ def test_a_call_without_regions_has_what_is_left(run):
         return client.took_s
 
     fake = Fake(RequestRefused("no shared memory region"), infer=0.3)
-    assert run(fake, work, timeout_s=0.5) < 0.9
+    assert run(fake, work, timeout_s=0.5) < 1.3
     assert fake.with_regions == [True, False]
 
 
@@ -147,7 +147,7 @@ def test_a_cancelled_call_ends_at_once(run, word):
         assert not client._shared._all
         return time.monotonic() - began
 
-    assert run(Fake(**{word: 60.0}, unregister=0.5), work) < 0.45
+    assert run(Fake(**{word: 60.0}, unregister=1.5), work) < 1.2
 
 
 def test_regions_that_the_server_forgot_are_replaced_by_none_and_then_by_new_ones(run):

@@ -109,7 +109,7 @@ def test_an_endless_iterator_is_taken_as_there_is_room(opened):
     assert fake.sent == 2
     for _ in range(10):
         next(stream)
-    time.sleep(0.1)
+    time.sleep(0.3)
     assert fake.sent <= 13
     stream.close()
 
@@ -121,7 +121,7 @@ def test_what_is_done_comes_before_there_is_no_room(opened):
         for index in range(5):
             taken.append(index)
             yield PIXELS
-            time.sleep(0.1)
+            time.sleep(0.3)
 
     stream = opened(Fake()).stream("locate", slow(), concurrency=16)
     assert next(stream)[0] == 0 and len(taken) < 4
