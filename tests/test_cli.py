@@ -281,6 +281,23 @@ def test_nothing_is_written_where_a_part_of_it_could_not_be(fragment, tmp_path, 
     assert (tmp_path / "r.mask.png").read_bytes() == b"precious"
 
 
+def test_serving_without_its_extra_says_what_to_install(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
+    assert main(["serve"]) == 3
+    assert "clr_infer[serve]" in capsys.readouterr().err
+
+
+def test_commands_close_what_they_open(fragment, tmp_path, monkeypatch):
+    from clr_infer.session import Session
+
+    closed = []
+    monkeypatch.setattr(Session, "close", lambda session: closed.append(session))
+    assert main(["locate", str(fragment)]) == 0
+    assert main(["recover", str(fragment), "-o", str(tmp_path / "r.png")]) == 0
+    assert main(["protect", str(SAMPLE), "-o", str(tmp_path / "p.png"), "--strength", "40"]) == 0
+    assert len(closed) == 3
+
+
 def test_a_demo_of_what_is_not_found_says_so(tmp_path, capsys):
     assert main(["demo", "-o", str(tmp_path), "--steps", "rotate=90"]) == 0
     assert "not protected" in capsys.readouterr().out
