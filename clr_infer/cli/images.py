@@ -10,8 +10,6 @@ import numpy as np
 
 from ..errors import UsageError
 from ..image_io import encode_image, write_bytes
-from ..pipeline import PSNR_DB_RANGE
-from ..refine import REFINE_STEPS_MAX
 from ..settings import KEY_VARIABLE, Settings, key_of_environment
 from .inputs import STANDARD_STREAM, expand_inputs, for_each, load_input, shown
 from .outputs import Writer, add_format, add_output
@@ -95,7 +93,7 @@ def _command(
         "--max-pixels",
         type=int,
         metavar="N",
-        help="accept images of up to N pixels (default: 64,000,000)",
+        help=f"accept images of up to N pixels (default: {Settings.max_pixels:,})",
     )
     if networks:
         add_networks(parser)
@@ -124,23 +122,24 @@ def _add_turned(parser: argparse.ArgumentParser) -> None:
     )
 
 
-_RANGES = {
-    "strength": PSNR_DB_RANGE,
-    "quality": (1, 100),
-    "refine": (0, REFINE_STEPS_MAX),
-    "frame": (0, math.inf),
-    "max_pixels": (1, math.inf),
-    "drain": (0, math.inf),
-}
-
-
 def check_numbers(args: argparse.Namespace) -> None:
     """Refuse numbers that no image could be worked on with.
 
     Raises:
         UsageError: an option is out of range.
     """
-    for name, (low, high) in _RANGES.items():
+    from ..pipeline import PSNR_DB_RANGE
+    from ..refine import REFINE_STEPS_MAX
+
+    ranges = {
+        "strength": PSNR_DB_RANGE,
+        "quality": (1, 100),
+        "refine": (0, REFINE_STEPS_MAX),
+        "frame": (0, math.inf),
+        "max_pixels": (1, math.inf),
+        "drain": (0, math.inf),
+    }
+    for name, (low, high) in ranges.items():
         value = getattr(args, name, None)
         if value is not None and not low <= value <= high:
             limits = f"from {low:g} to {high:g}" if high < math.inf else f"at least {low:g}"

@@ -81,7 +81,8 @@ class AsyncClient:
         self.url, self.timeout_s, self.settings = url, timeout_s, settings
         self._retry, self._budget = retry, Budget(retry)
         self._under_way = UnderWay()
-        self._shared = SharedMemory(kind, self._ask, min(timeout_s, _FORGET_S)) if kind else None
+        forget_s, ask = min(timeout_s, _FORGET_S), self._transport.ask
+        self._shared = SharedMemory(kind, ask, forget_s) if kind else None
 
     async def protect(
         self, image: object, *, psnr_db: float | None = None, copy: bool = False
@@ -292,11 +293,8 @@ class AsyncClient:
     def _protect_call(self, image: object, psnr_db: float | None, copy: bool) -> Call:
         return pixels_call("protect", image, self.settings, _protecting(psnr_db, copy))
 
-    async def _ask(self, method: str, timeout_s: float, **arguments: Any) -> Any:
-        return await self._transport.ask(method, timeout_s, **arguments)
-
     async def _state(self, method: str, **arguments: Any) -> Any:
-        return await self._under_way.run(self._ask(method, self.timeout_s, **arguments))
+        return await self._under_way.run(self._transport.ask(method, self.timeout_s, **arguments))
 
     async def call(self, call: Call) -> Any:
         """Send a call until it is answered, its time is over or the budget is spent.

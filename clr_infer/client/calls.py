@@ -10,14 +10,12 @@ import numpy as np
 from ..errors import ImageError, InputError
 from ..image_checks import check_pixels
 from ..results import Protected, Recovered, Simulated
-from ..serving.contract import IMAGE_MODELS, located_from_json
+from ..serving.contract import IMAGE_MODELS, RECOVERED_TIMES, located_from_json
 from ..settings import Settings
 
 __all__ = ["Call", "Encoded", "Reply", "encoded_call", "parameters", "pixels_call"]
 
 Reply = dict[str, np.ndarray]
-
-_RECOVERED_BYTES = 4  # room in shared memory for a recovered image, in sizes of the received one
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def pixels_call(method: str, image: object, settings: Settings, options: Mapping
     inputs, size = _inputs(image, settings)
     room = {}
     if size and method != "locate":
-        room["pixels"] = size * (_RECOVERED_BYTES if method == "recover" else 1)
+        room["pixels"] = size * (RECOVERED_TIMES if method == "recover" else 1)
     return Call(
         model=IMAGE_MODELS[method].name,
         inputs=inputs,

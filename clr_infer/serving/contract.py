@@ -13,6 +13,7 @@ from ..results import Located
 __all__ = [
     "IMAGE_MODELS",
     "QUEUE_FULL",
+    "RECOVERED_TIMES",
     "ImageModelSpec",
     "Port",
     "located_from_json",
@@ -22,6 +23,11 @@ __all__ = [
 
 QUEUE_FULL = "the queue is full"
 """What an image-level model says when it turns a request away."""
+
+
+RECOVERED_TIMES = 4
+"""So many times the pixels of a fragment its original is given room for, as where half of each side
+was kept. What needs more still gets it."""
 
 
 @dataclass(frozen=True)

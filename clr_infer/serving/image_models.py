@@ -25,15 +25,18 @@ from ..session import Session
 from ..settings import Settings, key_of_environment
 from ..weights import Weights
 from .admission import Admission, Room
-from .contract import IMAGE_MODELS, QUEUE_FULL, ImageModelSpec, located_to_json
+from .contract import (
+    IMAGE_MODELS,
+    QUEUE_FULL,
+    RECOVERED_TIMES,
+    ImageModelSpec,
+    located_to_json,
+)
 
 __all__ = ["ImageModel", "answer"]
 
 _IMAGES_AT_ONCE = 2
 """So many of the largest images are worked on at once, or more small ones."""
-
-_RECOVERED_MOST = 16
-"""So many times the pixels of a fragment its original may have: a quarter of each side is kept."""
 
 _NO_IMAGE = np.zeros(1, np.uint8)
 _NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
@@ -182,12 +185,12 @@ def answer(
 
 
 def _pixels(spec: ImageModelSpec, inputs: dict[str, np.ndarray]) -> int:
-    """The pixels that a request may come to."""
+    """The pixels that a request has room for: those of its image, or of what is recovered."""
     if "pixels" in inputs:
         height, width = inputs["pixels"].shape[:2]
     else:
         width, height = image_size(inputs.get("image", _NO_IMAGE).tobytes())
-    return width * height * (_RECOVERED_MOST if spec.call == "recover" else 1)
+    return width * height * (RECOVERED_TIMES if spec.call == "recover" else 1)
 
 
 def _facts(result: Any, located: Located | None, source: LoadedImage) -> np.ndarray:
