@@ -2,7 +2,6 @@
 
 from .onnx_folder import PRECISIONS, write_onnx
 from .package import write_weights
-from .staging import refuse_existing
 from .to_onnx import export_onnx
 from .to_tensorrt import EngineOptions, write_engines
 from .validate import validate_onnx
@@ -11,7 +10,6 @@ __all__ = [
     "PRECISIONS",
     "EngineOptions",
     "export_onnx",
-    "refuse_existing",
     "validate_onnx",
     "write_engines",
     "write_onnx",

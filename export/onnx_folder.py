@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from ..errors import UsageError
 from ..specs import SPECS
+from ..staging import staged_folders
 from ..weights import MANIFEST, SAFETENSORS, Weights
 from .inputs import NetworkInputs, pipeline_inputs
 from .precision import HALVES, emulate_half, to_half
 from .quantize import to_int8
-from .staging import staged_folders
 from .to_onnx import OPSET, export_onnx
 from .validate import QUALITY_LIMITS, check_quality, validate_onnx
 

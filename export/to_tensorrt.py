@@ -26,9 +26,9 @@ from ..engine_files import (
 )
 from ..errors import ModelError, OutputError, RuntimeUnavailable, UsageError
 from ..specs import SPECS, NetworkSpec
+from ..staging import staged_folders
 from ..weights import Weights
 from .onnx_folder import write_folder
-from .staging import staged_folders
 
 __all__ = ["AMPERE_PLUS", "EngineOptions", "build_engine", "write_engines"]
 

@@ -27,7 +27,7 @@ ALLOWED = {
         "engine_files",
         "processor",
     },
-    "export": {"export", "specs", "errors", "weights", "engine_files"},
+    "export": {"export", "specs", "staging", "errors", "weights", "engine_files"},
     "client": {
         "client",
         "errors",

@@ -14,6 +14,7 @@ from ..errors import RuntimeUnavailable, UsageError
 from ..samples import SAMPLE
 from ..settings import Settings
 from ..specs import FRAME_PX
+from ..staging import refuse_existing
 from ..weights import MANIFEST, Weights
 from .inputs import expand_inputs, load_input
 from .repository import add_repository_command
@@ -237,7 +238,7 @@ def _export_onnx(args: argparse.Namespace) -> int:
 
 def _export_tensorrt(args: argparse.Namespace) -> int:
     try:
-        from ..export import EngineOptions, refuse_existing, write_engines
+        from ..export import EngineOptions, write_engines
     except ImportError as error:
         raise RuntimeUnavailable(f"{_NEEDS} ({error})") from error
     options = EngineOptions(

@@ -257,20 +257,29 @@ class AsyncClient:
         """Is the server live, is it ready, and which of our models are?
 
         The ready flag of a model may be wrong; :func:`clr_infer.serving.golden.check` is not.
+
+        Raises:
+            DeadlineExceeded: not all of it was told within the client's time.
         """
         names = [spec.name for spec in IMAGE_MODELS.values()]
         names += [spec.model_name for spec in SPECS.values()]
+        until = time.monotonic() + self.timeout_s
         try:
-            live = await self._state("is_server_live")
-            ready = await self._state("is_server_ready")
-            models = {name: await self._state("is_model_ready", model_name=name) for name in names}
+            live = await self._state("is_server_live", until)
+            ready = await self._state("is_server_ready", until)
+            models = {
+                name: await self._state("is_model_ready", until, model_name=name) for name in names
+            }
         except ServerUnavailable:
             return {"live": False, "ready": False, "models": dict.fromkeys(names, False)}
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(self._too_late(None)) from error
         return {"live": live, "ready": ready and all(models.values()), "models": models}
 
     async def stats(self) -> dict[str, dict[str, float]]:
         """Requests, executions and mean times of each model since the server started."""
-        return model_statistics(await self._state("get_inference_statistics"))
+        until = time.monotonic() + self.timeout_s
+        return model_statistics(await self._state("get_inference_statistics", until))
 
     async def close(self) -> None:
         """Drop connections and shared memory; calls that are under way end with a ServerError."""
@@ -293,8 +302,9 @@ class AsyncClient:
     def _protect_call(self, image: object, psnr_db: float | None, copy: bool) -> Call:
         return pixels_call("protect", image, self.settings, _protecting(psnr_db, copy))
 
-    async def _state(self, method: str, **arguments: Any) -> Any:
-        return await self._under_way.run(self._transport.ask(method, self.timeout_s, **arguments))
+    async def _state(self, method: str, until: float, **arguments: Any) -> Any:
+        asked = self._transport.ask(method, left_s(until), **arguments)
+        return await self._under_way.run(asked)
 
     async def call(self, call: Call) -> Any:
         """Send a call until it is answered, its time is over or the budget is spent.

@@ -10,7 +10,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ..errors import DeadlineExceeded, RuntimeUnavailable, ServerUnavailable, UsageError
+from ..errors import (
+    DeadlineExceeded,
+    RuntimeUnavailable,
+    ServerError,
+    ServerUnavailable,
+    UsageError,
+)
 from .calls import Call, Reply
 from .failures import failure
 from .shared import Lease
@@ -83,6 +89,11 @@ class _Triton:
             ),
             timeout_s,
         )
+        missing = [name for name in call.outputs if result.get_output(name) is None]
+        if missing:
+            raise ServerError(
+                f"{call.model} answered without {', '.join(missing)}: another version?"
+            )
         return {
             name: lease.fetch(rooms[name], *self._described(result, name))
             if lease is not None and name in rooms

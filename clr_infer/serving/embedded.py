@@ -213,12 +213,8 @@ class EmbeddedServer:
         self._heart.stop()
         if self._process is not None and self._process.poll() is None:
             until = time.monotonic() + self.options.drain_s
-            try:
-                # Image-level models first: what they work on still needs the networks.
-                with self._admin() as admin:
-                    admin.drain([spec.name for spec in IMAGE_MODELS.values()], until)
-            except Exception as error:  # whatever it is, the process has to end
-                print(f"draining: {error}", file=sys.stderr)
+            if self._expected:  # it has been ready
+                self._drain(until)
             self._process.send_signal(signal.SIGTERM)
             try:
                 self._process.wait(max(until - time.monotonic(), 0.0) + _KILL_AFTER_S)
@@ -229,6 +225,14 @@ class EmbeddedServer:
         self._clean_up()
         shutil.rmtree(self._folder, ignore_errors=True)
         return gentle
+
+    def _drain(self, until: float) -> None:
+        try:
+            # Image-level models first: what they work on still needs the networks.
+            with self._admin() as admin:
+                admin.drain([spec.name for spec in IMAGE_MODELS.values()], until)
+        except Exception as error:  # whatever it is, the process has to end
+            print(f"draining: {error}", file=sys.stderr)
 
     def __enter__(self) -> "EmbeddedServer":
         return self
@@ -242,6 +246,7 @@ class EmbeddedServer:
         self.stop()
 
     def _launch(self) -> dict[str, float]:
+        self._expected = {}
         with open(self.log, "ab") as log:
             output = None if self.options.verbose else log
             self._process = subprocess.Popen(

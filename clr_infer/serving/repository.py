@@ -1,13 +1,11 @@
 """A model repository for Triton server: configs, ``model.py`` files and weights."""
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from ..errors import OutputError, UsageError
 from ..settings import DEFAULT_SETTINGS, Settings
 from ..specs import SPECS, NetworkSpec
+from ..staging import staged_folders
 from ..weights import MANIFEST, SAFETENSORS, Weights
 from .config_text import TARGETS, image_config, network_config
 from .contract import IMAGE_MODELS
@@ -91,22 +89,12 @@ def write_repository(
     if with_weights:
         files.update(_weight_files(target, weights, profile, engines))
     _check_free(folder, force)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
-        try:
-            for name, content in files.items():
-                path = staging / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            staging.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(staging, folder)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"cannot write the repository {folder}: {error}") from error
+    folder = folder.resolve()  # "." has no name to put in place
+    with staged_folders(folder.parent, [folder.name], force=True) as staging:
+        for name, content in files.items():
+            path = staging / folder.name / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
 
 def _in_python(spec: NetworkSpec, target: str) -> bool:

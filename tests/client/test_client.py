@@ -4,6 +4,8 @@ import asyncio
 import json
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -50,6 +52,11 @@ class Scripted:
         if isinstance(step, Exception):
             raise step
         return step
+
+    async def ask(self, method, timeout_s, **arguments):
+        self.timeouts.append(timeout_s)
+        await asyncio.sleep(self.pause_s)
+        return True
 
     async def close(self):
         pass
@@ -249,6 +256,40 @@ def test_nothing_there_is_unavailable():
             assert client.health()["live"] is False
             with pytest.raises(ServerUnavailable):
                 client.locate(PIXELS)
+
+
+def test_health_takes_no_longer_than_a_call_may():
+    transport = Scripted(pause_s=0.2)
+    with pytest.raises(DeadlineExceeded, match="within 0.5 s"):
+        _run(transport, lambda client: client.health(), timeout_s=0.5)
+    assert len(transport.timeouts) <= 3
+    assert transport.timeouts == sorted(transport.timeouts, reverse=True)
+
+
+class _Forgetful(BaseHTTPRequestHandler):
+    """Answers every inference with no outputs."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        reply = b'{"model_name": "clr_locate", "model_version": "1", "outputs": []}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_an_answer_that_lacks_an_output_says_which():
+    with HTTPServer(("127.0.0.1", 0), _Forgetful) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with Client(f"http://127.0.0.1:{server.server_port}", timeout_s=20) as client:
+                with pytest.raises(errors.ServerError, match="clr_locate answered without result"):
+                    client.locate(PIXELS)
+        finally:
+            server.shutdown()
 
 
 def test_statistics_read_both_protocols():

@@ -117,6 +117,20 @@ def test_a_port_in_use_is_named():
             EmbeddedServer(ServeOptions(http_port=port))
 
 
+def test_a_start_that_is_interrupted_ends_quietly(monkeypatch, capsys):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EmbeddedServer, "_wait_until_ready", interrupt)
+    server = EmbeddedServer(ServeOptions())
+    with pytest.raises(KeyboardInterrupt):
+        server.start()
+    assert server._process.poll() is None
+    server.stop()
+    assert server._process.poll() is not None
+    assert "draining" not in capsys.readouterr().err
+
+
 def test_what_cannot_be_removed_stops_nothing(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

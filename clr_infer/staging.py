@@ -1,4 +1,4 @@
-"""All of an export or nothing: folders are filled aside and put in place when everything passed."""
+"""All of a result or nothing: folders are filled aside and put in place when everything passed."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import OutputError
+from .errors import OutputError
 
 __all__ = ["refuse_existing", "staged_folders"]
 

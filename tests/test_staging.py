@@ -1,9 +1,9 @@
 """All or nothing on the disk."""
 
 import pytest
-from clr_infer.export.staging import staged_folders
 
 from clr_infer.errors import ModelError, OutputError
+from clr_infer.staging import staged_folders
 
 
 def _fill(staging, name, content):
