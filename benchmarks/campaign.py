@@ -33,6 +33,7 @@ from clr_infer.sheet import contact_sheet
 ROOT = Path(__file__).parent.parent
 PARTS = {
     "full": "kodak.json.gz",
+    "refined": "kodak_refined.json.gz",
     "limits": "kodak_limits.json.gz",
     "copies": "kodak_copies.json.gz",
     "strength": "kodak_strength.json.gz",
@@ -41,6 +42,8 @@ PARTS = {
     "fg-jpeg": "fg_jpeg_kodak.json",
 }
 """Sets of ``clr-infer evaluate`` and their results; the large ones are packed."""
+_REFINED = ["--set", "full", "--refine", "160"]
+"""What the part ``refined`` measures."""
 FAILURES, TURNED, COPIED, SHEET = GALLERIES = ("failures", "turned", "copied", "sheet")
 _WITHOUT_WORKERS = {"fg-jpeg"}
 _COFFEE = ROOT / "tests" / "images" / "coffee.jpg"
@@ -55,7 +58,8 @@ _CROPPED = "crop=0.3,0.25,0.9,0.9"
 def evaluate(part: str, photos: Path, options: list[str], output: Path) -> None:
     """Measure one part and keep its ``report.json``."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["evaluate", str(photos), "-o", f"{folder}/report", "--set", part, *options]
+        chosen = _REFINED if part == "refined" else ["--set", part]
+        words = ["evaluate", str(photos), "-o", f"{folder}/report", *chosen, *options]
         words += ["--runtime", "onnxruntime"]  # what the default install has
         if clr_infer(words):
             raise SystemExit(f"{part} could not be measured")

@@ -33,8 +33,9 @@ SERVING_PAGE = ROOT / "docs" / "serving.md"
 MODEL_CARD = ROOT / "clr_infer" / "weights" / "MODEL_CARD.md"
 
 
-KODAK, LIMITS, COPIES, STRENGTH, ABLATIONS, DETECTION, WATERMARKS = (
+KODAK, REFINED, LIMITS, COPIES, STRENGTH, ABLATIONS, DETECTION, WATERMARKS = (
     "kodak.json.gz",
+    "kodak_refined.json.gz",
     "kodak_limits.json.gz",
     "kodak_copies.json.gz",
     "kodak_strength.json.gz",
@@ -76,7 +77,7 @@ def _thresholds() -> dict[str, float]:
 
 def targets() -> str:
     """The targets beside what was measured."""
-    return targets_table(_load(KODAK), *map(_load_if, (LIMITS, DETECTION, OUTPAINTING)))
+    return targets_table(_load(KODAK), *map(_load_if, (LIMITS, DETECTION, OUTPAINTING, REFINED)))
 
 
 def recovery() -> str:

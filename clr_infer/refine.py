@@ -2,17 +2,23 @@
 
 The protect network writes the payload of any image in one pass. Given time, that of a single image
 can be improved: by descending the loss of training over crops and post-processing drawn anew in
-each step, with the align and recover networks, which will read it, held as they are. The
-synchronisation template stays what it is.
+each step, with the networks that will read it held as they are. Beside what the recover network
+makes of it, the loss counts what the perturbation costs in SSIM, and how surely the localize
+network finds the template, which stays what it is, in the midst of the payload.
 """
 
 import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import RuntimeUnavailable
 from .preprocess import reduce_pixels, to_frame
+from .processor import multiplies_bfloat16
 from .weights import Weights
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["REFINE_STEPS_MAX", "Refiner"]
 
@@ -20,6 +26,17 @@ REFINE_STEPS_MAX = 1000
 
 _RATE = 0.15
 """Size of a step at the start, as a share of the payload's own deviation."""
+
+_VISIBILITY = 1.5
+"""Weight of what the perturbation costs in SSIM."""
+
+_FINDING = 0.02
+"""Weight of the logarithm of the log-odds that say where the fragment lay."""
+
+_ODDS_FLOOR = 1e-3
+
+_PLAIN_SHARE = 0.2
+"""How often the image is only cropped, beside those that no post-processing happens to befall."""
 
 _KEPT_MIN = 0.5
 _NATIVE_AREA_MAX = 2.0
@@ -50,7 +67,7 @@ class Refiner:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         networks = load_served(weights, self.device.type)
         self._protect, self._align = networks["protect"], networks["align"]
-        self._recover = networks["recover"]
+        self._recover, self._localize = networks["recover"], networks["localize"]
         self._lock, self._threads = threading.Lock(), threads
 
     def residual(self, pixels: np.ndarray, steps: int, seed: int = 0) -> np.ndarray:
@@ -77,16 +94,10 @@ class Refiner:
     def _descend(self, pixels: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
         import torch
 
-        from .attacks.curriculum import draw_attack
-        from .attacks.simulate import beside, resize
-        from .kernels.reference import place
-        from .train.forward import attack_alike, merge_residual, recovery_loss
-
         size, strength = self._protect.size, self._protect.nominal_psnr_db
         frame = torch.from_numpy(to_frame(pixels, size))[None].to(self.device)
         native = torch.tensor(reduce_pixels(pixels, _NATIVE_AREA_MAX * size**2))
-        native = native.permute(2, 0, 1)[None]
-        native = native.to(self.device) / 255.0
+        native = native.permute(2, 0, 1)[None].to(self.device) / 255.0
         with torch.no_grad():
             payload = self._protect.payload(frame)
         scale = float(payload.std())
@@ -96,13 +107,46 @@ class Refiner:
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * scale * (1.0 - step / steps)
             residual = self._protect.shape(payload + change, frame, strength)
-            attack = draw_attack(rng, 1.0, _KEPT_MIN)
-            views = attack_alike(merge_residual(native, residual), [attack], rng)
-            aligned = self._align(resize(views.received, size, size))
-            canvas, mask = place(aligned, beside(aligned, views.crop_box))
-            loss, _ = recovery_loss(self._recover.read(canvas, mask), frame, mask)
-            (change.grad,) = torch.autograd.grad(loss, change)
+            (change.grad,) = torch.autograd.grad(self._loss(residual, frame, native, rng), change)
             optimizer.step()
         with torch.no_grad():
             residual = self._protect.shape(payload + change, frame, strength)
         return residual[0].cpu().numpy()
+
+    def _loss(
+        self,
+        residual: "torch.Tensor",
+        frame: "torch.Tensor",
+        native: "torch.Tensor",
+        rng: np.random.Generator,
+    ) -> "torch.Tensor":
+        """What is wrong with a residual, 1x3xSxS, after one crop and some post-processing."""
+        from .attacks.curriculum import Attack, draw_attack, draw_crop
+        from .attacks.simulate import beside, resize
+        from .kernels.reference import place
+        from .train.forward import attack_alike, merge_residual, recovery_loss
+        from .visibility import ssim_lost
+
+        if rng.random() < _PLAIN_SHARE:
+            attack = Attack((), draw_crop(rng, _KEPT_MIN), ())
+        else:
+            attack = draw_attack(rng, 1.0, _KEPT_MIN)
+        views = attack_alike(merge_residual(native, residual), [attack], rng)
+        received = resize(views.received, *frame.shape[-2:])
+        crop_box = beside(received, views.crop_box)
+        with self._precision():
+            aligned = self._align(received)
+        canvas, mask = place(aligned.float(), crop_box)
+        with self._precision():
+            reading = self._recover.read(canvas, mask)
+        recovered, _ = recovery_loss(reading, frame, mask)
+        odds = self._localize.odds_of(received, crop_box)
+        found = (odds + _ODDS_FLOOR).log().mean()
+        return recovered + _VISIBILITY * ssim_lost(residual, frame) - _FINDING * found
+
+    def _precision(self) -> "torch.autocast":
+        """bfloat16 where that is quick, as in training: the networks that read, not the payload."""
+        import torch
+
+        quick = self.device.type != "cpu" or multiplies_bfloat16()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=quick)

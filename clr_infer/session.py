@@ -95,7 +95,8 @@ class Session:
                 more robust and more visible. Smooth images, which hide less, come out up to some
                 dB above it. ``None`` takes the default of the weights.
             refine: steps to improve the payload of this image by, see :class:`.refine.Refiner`:
-                seconds on a CPU, for a better recovery. 0 takes the network's as it is.
+                seconds on a CPU, to be recovered better, seen less and found more surely. 0 takes
+                the network's as it is.
             copy: also write a copy of the original into the lowest bits, whatever the strength: no
                 image that holds one is above 51 dB. Crops of at least half of each side that stay
                 lossless show it, sharp, and their exact place; it ends with the first JPEG, where

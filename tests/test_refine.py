@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import clr_infer
@@ -12,10 +13,12 @@ from clr_infer.attacks.steps import parse_chain
 from clr_infer.cli import main
 from clr_infer.errors import InputError, RuntimeUnavailable
 from clr_infer.evaluate.case import recover_with_true_box
-from clr_infer.evaluate.metrics import psnr_outside
+from clr_infer.evaluate.metrics import psnr_outside, ssim
 from clr_infer.geometry import Box, box_to_pixels, crop_mask
+from clr_infer.preprocess import to_frame
 from clr_infer.refine import Refiner
 from clr_infer.residual import residual_psnr_db
+from clr_infer.visibility import ssim_lost
 from clr_infer.weights import Weights
 
 
@@ -44,6 +47,16 @@ def test_steps_change_the_payload_and_keep_the_strength(refiner, coffee):
     np.testing.assert_array_equal(refined, refiner.residual(coffee, 2))  # the same each time
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("levels", [2.0, 5.0])
+def test_the_price_of_visibility_is_what_ssim_loses(raccoon, levels):
+    original = torch.from_numpy(raccoon.copy()).permute(2, 0, 1)[None] / 255.0
+    noise = levels / 255.0 * torch.randn(original.shape, generator=torch.manual_seed(0))
+    noisy = 255.0 * (original + noise)[0].permute(1, 2, 0).numpy()
+    assert float(ssim_lost(noise, original)) == pytest.approx(1.0 - ssim(raccoon, noisy), rel=0.05)
+    assert float(ssim_lost(noise * 0.0, original)) == 0.0
+
+
 def test_what_was_cropped_away_is_recovered_better(session, raccoon):
     height, width = raccoon.shape[:2]
     box = Box(0.1, 0.2, 0.9, 0.95)
@@ -55,9 +68,15 @@ def test_what_was_cropped_away_is_recovered_better(session, raccoon):
         guess = recover_with_true_box(session, received, box, (width, height))
         return psnr_outside(raccoon, guess, seen)
 
-    plain, refined = (session.protect(raccoon, refine=steps).image for steps in (0, 10))
+    plain, refined = (session.protect(raccoon, refine=steps).image for steps in (0, 30))
     for quality in (80, 60):
         assert recovered_db(refined, quality) > recovered_db(plain, quality) + 0.1
+    assert ssim(raccoon, refined) > ssim(raccoon, plain) + 0.001
+    scores = [
+        session.runtime.run("localize", {"received": to_frame(image, session.runtime.size)[None]})
+        for image in (plain, refined)
+    ]
+    assert scores[1]["score"] > scores[0]["score"]
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (40, 400)])

@@ -31,6 +31,7 @@ NEEDED = {
     "train_gpu.json": {"kind", "commit", "environment", "plan", "images_per_s_median", "profile"},
 }
 WHEN_MEASURED = {
+    "kodak_refined.json.gz": {"format", "facts", "aggregates", "images", "crops", "cases"},
     "kodak_limits.json.gz": {"format", "facts", "aggregates", "images", "crops", "cases"},
     "kodak_copies.json.gz": {"format", "facts", "aggregates", "images", "crops", "cases"},
     "kodak_strength.json.gz": {"kind", "facts", "arms", "images", "cases"},
@@ -141,9 +142,9 @@ def test_the_campaign_measures_what_the_pages_are_drawn_from():
     campaign, report = _script("campaign"), _script("report")
     from clr_infer.cli.evaluate import SETS
 
-    assert set(campaign.PARTS) == set(SETS) - {"quick"}
+    assert set(campaign.PARTS) == set(SETS) - {"quick"} | {"refined"}
     drawn = {report.KODAK, report.LIMITS, report.COPIES, report.STRENGTH, report.ABLATIONS}
-    drawn |= {report.DETECTION}
+    drawn |= {report.DETECTION, report.REFINED}
     assert set(campaign.PARTS.values()) == drawn | {"fg_jpeg_kodak.json"}
     assert f"{campaign.FAILURES}.jpg" == report.FAILURES
     others = {report.OUTPAINTING, report.WATERMARKS}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UsageError
+from ..refine import REFINE_STEPS_MAX
 from ..settings import Settings
 from .images import add_networks, open_session
 from .inputs import expand_inputs, load_input
@@ -34,6 +35,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     evaluate.add_argument("--set", choices=SETS, default="quick", help=_HELP)
     evaluate.add_argument("--strength", type=float, metavar="DB", help="PSNR to protect at")
+    evaluate.add_argument(
+        "--refine", type=int, default=0, metavar="STEPS", help="see clr-infer protect --help"
+    )
     evaluate.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     evaluate.add_argument("--seed", type=int, default=0, help="of crops and noise (default: 0)")
     evaluate.add_argument(
@@ -66,8 +70,13 @@ def _evaluate(args: argparse.Namespace) -> int:
     from ..evaluate import check_folder, fg_jpeg, report
 
     opener = _opener(args)
-    if args.strength is not None and args.set not in ("quick", "full", "limits", "copies"):
-        raise UsageError(f"--strength goes without --set {args.set}, which has its own")
+    for option in ("strength", "refine"):
+        if getattr(args, option) and args.set not in ("quick", "full", "limits", "copies"):
+            raise UsageError(f"--{option} goes without --set {args.set}, which has its own")
+    if not 0 <= args.refine <= REFINE_STEPS_MAX:
+        raise UsageError(f"--refine must be 0 to {REFINE_STEPS_MAX}, not {args.refine}")
+    if args.url and args.refine:
+        raise UsageError("--url goes without --refine: servers take the payload as it is made")
     check_folder(args.output, force=args.force)
     images: list[tuple[str, np.ndarray]] = []
     for word in expand_inputs(args.inputs, recursive=False)[: args.limit]:
@@ -100,7 +109,8 @@ def _measure(
         result = detection.measure_detection(session, images, **shared)
         text = findings.threshold_sentence(result)
     else:
-        done = evaluate(session, images, args.set, psnr_db=args.strength, **shared)
+        choices = {"psnr_db": args.strength, "refine": args.refine}
+        done = evaluate(session, images, args.set, **choices, **shared)
         report.write_report(done, args.output, force=args.force)
         print((args.output / report.REPORT_MARKDOWN).read_text("utf-8"))
         return 0

@@ -40,7 +40,6 @@ class Arm:
             stays calibrated for that one.
         align: run the align network; without it, the image as received is recovered from.
         simulated_jpeg: FG-JPEG in place of the codec.
-        refine: steps to refine each payload by.
     """
 
     name: str
@@ -49,13 +48,11 @@ class Arm:
     frame_px: int | None = None
     align: bool = True
     simulated_jpeg: bool = False
-    refine: int = 0
 
 
 STRENGTHS = tuple(Arm(f"{db}dB", f"{db} dB", psnr_db=float(db)) for db in range(37, 45))
 ABLATIONS = (
     Arm("shipped", "as shipped"),
-    Arm("refined", "payload refined in 40 steps", refine=40),
     Arm("no-align", "without the align network", align=False),
     Arm("fg-jpeg", "FG-JPEG in place of the codec", simulated_jpeg=True),
     Arm("frame384", "frame of 384 pixels", frame_px=384),
@@ -137,7 +134,7 @@ def _measure(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """How visible the protection of an image is in an arm, and its cases."""
     changed, base = _session_of(session, job.arm), {"arm": job.arm.name, "image": job.name}
-    protected = changed.protect(job.pixels, psnr_db=job.psnr_db, refine=job.arm.refine).image
+    protected = changed.protect(job.pixels, psnr_db=job.psnr_db).image
     original, rows = Original(job.pixels), []
     kept = protocol.paired_kept(job.index, protocol.MAIN_KEPT)
     crop = protocol.draw_crop(job.seed, job.index, kept, *original.size)

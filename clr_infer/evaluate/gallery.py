@@ -25,7 +25,9 @@ def _row(
 ) -> list[tuple[str, np.ndarray]]:
     facts, size = report["facts"], image.shape[1::-1]
     condition = protocol.CONDITIONS[row["condition"]]
-    protected = session.protect(image, psnr_db=facts["psnr_db"]).image
+    protected = session.protect(
+        image, psnr_db=facts["psnr_db"], refine=facts.get("refine", 0)
+    ).image
     rng = protocol.case_rng(facts["seed"], row["index"], row["kept"], condition)
     received = real.apply(protected, condition.chain(Box(*row["box"])), rng)
     answer = recover(session, received)

@@ -97,6 +97,7 @@ class _Job:
     paired: float
     psnr_db: float
     copy: bool
+    refine: int
     seed: int
 
     def __len__(self) -> int:
@@ -116,7 +117,9 @@ def _measure(session: "Session", job: _Job, tick: Callable[[], object]) -> _Meas
     """Protect an image once and run its cases."""
     place = {"image": job.name, "index": job.index}
     began = time.perf_counter()
-    protected = session.protect(job.pixels, psnr_db=job.psnr_db, copy=job.copy).image
+    protected = session.protect(
+        job.pixels, psnr_db=job.psnr_db, refine=job.refine, copy=job.copy
+    ).image
     spent = elapsed_ms(began)
     visibility = measure_visibility(job.pixels, protected) | {"protect_ms": spent}
     original, cases = Original(job.pixels), []
@@ -141,6 +144,7 @@ def evaluate(
     conditions: Sequence[Condition] | None = None,
     kept: Sequence[float] | None = None,
     psnr_db: float | None = None,
+    refine: int = 0,
     progress: bool = True,
     seed: int = 0,
     workers: int = 1,
@@ -159,6 +163,7 @@ def evaluate(
         conditions: others than those of the set, see :data:`.protocol.CONDITIONS`.
         kept: other kept sides, 0.1 to 1.
         psnr_db: strength of the protection; ``None`` takes that of the weights.
+        refine: steps to refine each payload by, see :meth:`Session.protect`.
         progress: draw a bar on standard error.
         seed: of the crops and of noise.
         workers: processes that share the images out; the report is the same for any number, but
@@ -187,7 +192,7 @@ def evaluate(
     if workers == 1:
         _warm_up(session, originals[0][1], strength)
     facts = gather_facts(session, conditions, levels, strength, seed) | {"workers": workers}
-    facts["copy"] = chosen.copy
+    facts |= {"copy": chosen.copy, "refine": refine}
     jobs = [
         _Job(
             index,
@@ -197,6 +202,7 @@ def evaluate(
             protocol.paired_kept(index, levels),
             strength,
             chosen.copy,
+            refine,
             seed,
         )
         for index, (name, pixels) in enumerate(originals)

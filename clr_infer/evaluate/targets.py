@@ -145,10 +145,30 @@ def targets_table(
     limits: dict[str, Any] | None,
     detection: dict[str, Any] | None,
     outpainting: dict[str, Any] | None = None,
+    refined: dict[str, Any] | None = None,
 ) -> str:
-    """The targets as a table, with a count; see :func:`targets`."""
+    """The targets as a table, with a count; see :func:`targets`.
+
+    Args:
+        full: as there.
+        limits: as there.
+        detection: as there.
+        outpainting: as there.
+        refined: the report of the full set with refined payloads, for columns of its own.
+    """
     every = list(targets(full, limits, detection, outpainting))
+    header, rows = ["target", "goal", "measured", ""], [one.cells() for one in every]
+    counts = [_count(every)]
+    if refined is not None:
+        steps = refined["facts"]["refine"]
+        also = list(targets(refined, None, detection, outpainting))
+        header += [f"refined in {steps} steps", ""]
+        rows = [row + one.cells()[2:] for row, one in zip(rows, also, strict=True)]
+        counts.append(f"With payloads refined in {steps} steps: {_count(also)}")
+    return "\n\n".join([table(header, rows), f"{' '.join(counts)} {len(every)} are set."])
+
+
+def _count(every: list[Target]) -> str:
     reached = sum(one.reached is True for one in every)
     known = sum(one.reached is not None for one in every)
-    drawn = table(["target", "goal", "measured", ""], [one.cells() for one in every])
-    return f"{drawn}\n\n{reached} of {known} that were measured are reached; {len(every)} are set."
+    return f"{reached} of {known} that were measured are reached."

@@ -74,6 +74,19 @@ class LocalizeNetwork(nn.Module):
         found = (code @ profiles[..., None])[..., 0].clamp(min=0.0)
         return (found.square() / power.clamp(min=1e-12) * self.bandwidth).sum(2)
 
+    def odds_of(self, received: torch.Tensor, crop_box: torch.Tensor) -> torch.Tensor:
+        """How surely each axis of images shows the template along a crop box, Bx2.
+
+        Log-odds up to a constant, without a search, with a gradient by the images.
+
+        Args:
+            received: Bx3xSxS in [0, 1].
+            crop_box: Bx4, in fractions of the original frame.
+        """
+        profiles = self.profiles(received).mean(3)
+        spans = crop_box.view(-1, 2, 2).transpose(1, 2)[:, :, None] * self.size
+        return self._odds(profiles, spans)[..., 0]
+
     def _refine(self, profiles: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
         for step in _REFINE_PX:
             around = (spans[:, :, None] + self.steps * step).clamp(0.0, float(self.size))

@@ -43,14 +43,14 @@ class FakeSession:
         self.runtime, self.settings = FakeRuntime(), DEFAULT_SETTINGS
         manifest = {"format": 1, "steps": 7, "files": {"a.onnx": "00ff"}, "validation": {}}
         self.weights = SimpleNamespace(manifest=manifest, psnr_db=38.5, default_psnr_db=38.5)
-        self.protected, self.copied = [], False
+        self.protected, self.copied, self.refined = [], False, 0
 
     @staticmethod
     def picture(treatment):
         return coordinates(TREATMENTS[treatment])
 
-    def protect(self, image, *, psnr_db=None, copy=False):
-        self.strength, self.copied = psnr_db, copy
+    def protect(self, image, *, psnr_db=None, refine=0, copy=False):
+        self.strength, self.copied, self.refined = psnr_db, copy, refine
         self.protected.append(image)
         marked = image.copy()
         marked[..., 2] += 1

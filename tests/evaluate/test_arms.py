@@ -37,9 +37,6 @@ def test_each_arm_changes_one_thing(ablations):
         ours, without = (arm["by_condition"][name] for arm in (shipped, aligned))
         assert ours["iou_mean"] == without["iou_mean"]  # the align network serves recovery alone
         assert ours["psnr_out"] != without["psnr_out"]
-    for name in ("clean", "jpeg80"):
-        refined = by_arm["refined"]["by_condition"][name]
-        assert refined["psnr_out"] > shipped["by_condition"][name]["psnr_out"]
     simulated = by_arm["fg-jpeg"]["by_condition"]
     assert simulated["clean"] == shipped["by_condition"]["clean"]
     gap = simulated["jpeg80"]["psnr_out"] - shipped["by_condition"]["jpeg80"]["psnr_out"]
@@ -101,6 +98,9 @@ def test_the_command_refuses_what_does_not_go_together(tmp_path, capsys):
         ["--workers", "0"],
         ["--workers", "2", "--url", "grpc://127.0.0.1:1"],
         ["--set", "strength", "--strength", "40"],
+        ["--set", "ablations", "--refine", "4"],
+        ["--refine", "1001"],
+        ["--refine", "4", "--url", "grpc://127.0.0.1:1"],
     ):
         assert main([*base, *words]) == 2, words
         assert "--" in capsys.readouterr().err

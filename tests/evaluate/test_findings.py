@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,7 +52,16 @@ def test_targets_of_a_report(report):
     errors = sorted(np.abs(np.subtract(*pair)).max() for pair in boxes)
     assert corner.measured == pytest.approx(100 * errors[(len(errors) - 1) // 2])
     text = targets_table(report, None, None)
-    assert "not measured" in text and f"{len(by_name)} are set" in text
+    assert "not measured" in text and f"{len(by_name)} are set" in text and "refined" not in text
+    better = copy.deepcopy(report) | {"facts": report["facts"] | {"refine": 12}}
+    better["aggregates"]["protected"]["psnr"] = {"mean": 41.5, "min": 37.5}
+    rows = targets_table(report, None, None, refined=better).splitlines()
+    assert rows[0].endswith("| measured |  | refined in 12 steps |  |")
+    (mean,) = [row for row in rows if row.startswith("| protected PSNR, mean")]
+    assert mean.endswith("| 41.50 dB | reached |")
+    (worst,) = [row for row in rows if row.startswith("| protected PSNR, worst")]
+    assert worst.endswith("| 37.50 dB | **missed** |")
+    assert "refined in 12 steps: " in rows[-1]
 
 
 def test_the_worst_cases_are_chosen_by_rule(report):

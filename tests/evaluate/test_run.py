@@ -156,6 +156,14 @@ def test_bad_requests_fail_before_any_work(session):
     assert session.protected == []
 
 
+def test_payloads_are_refined_where_it_is_asked_for(session):
+    image = [("a", session.picture("found"))]
+    plain = evaluate(session, image, conditions=CLEAN, kept=[0.84], progress=False)
+    assert session.refined == plain.facts["refine"] == 0
+    refined = evaluate(session, image, conditions=CLEAN, kept=[0.84], refine=7, progress=False)
+    assert session.refined == refined.facts["refine"] == 7
+
+
 def test_sets_by_name_and_strength(session):
     image = [("a", session.picture("found"))]
     report = evaluate(session, image, "quick", kept=[0.84], psnr_db=35.0, progress=False)

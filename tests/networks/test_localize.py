@@ -87,6 +87,25 @@ def test_a_loud_place_does_not_drown_the_template():
         assert float(torch.corrcoef(pair)[0, 1]) > 0.95
 
 
+def test_the_odds_of_a_box_need_no_search_and_have_a_gradient():
+    columns, rows = template(SIZE)
+    protected = 0.5 + columns + rows
+    y0, y1, x0, x1 = 32, 224, 16, 240
+    received = torch.nn.functional.interpolate(
+        protected[..., y0:y1, x0:x1], size=(SIZE, SIZE), mode="bilinear"
+    ).requires_grad_()
+    localize = LocalizeNetwork(SIZE)
+    box = torch.tensor([[x0, y0, x1, y1]]) / SIZE
+    right, shifted = localize.odds_of(received, box), localize.odds_of(received, box + 0.02)
+    whole = localize.odds_of(received, torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
+    assert right.shape == (1, 2)
+    assert bool((right > 3.0 * shifted).all() and (right > 3.0 * whole).all())
+    (gradient,) = torch.autograd.grad(right.log().sum(), received)
+    with torch.no_grad():  # a step along it makes the box surer
+        surer = localize.odds_of(received + 1e-3 * gradient / gradient.abs().max(), box)
+    assert bool((surer > right).all())
+
+
 @torch.no_grad()
 def test_an_image_without_content_is_no_evidence():
     for value in (0.0, 0.4, 1.0):
