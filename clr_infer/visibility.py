@@ -4,11 +4,10 @@ import functools
 
 import torch
 
-from .networks.blocks import GaussianBlur
+from .networks.blocks import LUMA, GaussianBlur
 
 __all__ = ["ssim_lost"]
 
-_LUMA = (0.299, 0.587, 0.114)
 _SIGMA, _C2 = 1.5, 0.03**2
 """The window of SSIM and its second constant, for values in [0, 1]."""
 
@@ -16,7 +15,7 @@ _SIGMA, _C2 = 1.5, 0.03**2
 @functools.cache
 def _luma_and_window(device: torch.device) -> tuple[torch.Tensor, GaussianBlur]:
     """The weights of luma, 1x3x1x1, and the window; made once, as a copy to a GPU waits."""
-    return torch.tensor(_LUMA).view(1, 3, 1, 1).to(device), GaussianBlur(_SIGMA).to(device)
+    return torch.tensor(LUMA).view(1, 3, 1, 1).to(device), GaussianBlur(_SIGMA).to(device)
 
 
 def ssim_lost(residual: torch.Tensor, original: torch.Tensor) -> torch.Tensor:

@@ -70,8 +70,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     from ..evaluate import check_folder, fg_jpeg, report
 
     opener = _opener(args)
-    for option in ("strength", "refine"):
-        if getattr(args, option) and args.set not in ("quick", "full", "limits", "copies"):
+    given = {"strength": args.strength is not None, "refine": args.refine != 0}
+    for option in [name for name, chosen in given.items() if chosen]:
+        if args.set not in ("quick", "full", "limits", "copies"):
             raise UsageError(f"--{option} goes without --set {args.set}, which has its own")
     if not 0 <= args.refine <= REFINE_STEPS_MAX:
         raise UsageError(f"--refine must be 0 to {REFINE_STEPS_MAX}, not {args.refine}")

@@ -35,8 +35,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         default=0,
         metavar="STEPS",
         help="take the time to improve the payload of each image, so that it is recovered better, "
-        "seen less and found more surely: 40 steps take some 15 seconds on two cores, 160 about a "
-        "minute; needs PyTorch",
+        "seen less and found more surely: 40 steps take some 15 seconds on two cores, 160 four "
+        "times that; needs PyTorch",
     )
     protect.add_argument(
         "--copy",

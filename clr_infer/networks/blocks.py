@@ -8,6 +8,7 @@ from ..specs import CELL
 
 __all__ = [
     "CELL",
+    "LUMA",
     "GaussianBlur",
     "HighPass",
     "ResidualBlock",
@@ -17,6 +18,9 @@ __all__ = [
 ]
 
 HIGH_PASS_GAIN = 6.0
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of RGB in luma."""
 
 
 def activate(x: torch.Tensor) -> torch.Tensor:

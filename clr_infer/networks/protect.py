@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..specs import FRAME_PX
-from .blocks import CELL, GaussianBlur, ResidualBlock, activate, cell_conv, residual_blocks
+from .blocks import CELL, LUMA, GaussianBlur, ResidualBlock, activate, cell_conv, residual_blocks
 from .template import template
 
 __all__ = ["ProtectNetwork", "TextureMap"]
@@ -27,8 +27,6 @@ CONTRAST_RANGE = (0.1, 2.0)
 
 TEMPLATE_RANGE = (0.5, 1.3)
 """The template varies less with texture than the payload: it must be found everywhere."""
-
-_LUMA = (0.299, 0.587, 0.114)
 
 
 class TextureMap(nn.Module):
@@ -69,7 +67,7 @@ def _high_pass_phases(blur: torch.Tensor) -> torch.Tensor:
     for y in range(CELL):
         for x in range(CELL):
             phases[y, x, y : y + length, x : x + length] = high
-    return phases.flatten(0, 1)[:, None] * torch.tensor(_LUMA).view(1, 3, 1, 1)
+    return phases.flatten(0, 1)[:, None] * torch.tensor(LUMA).view(1, 3, 1, 1)
 
 
 class ProtectNetwork(nn.Module):

@@ -98,6 +98,7 @@ def test_the_command_refuses_what_does_not_go_together(tmp_path, capsys):
         ["--workers", "0"],
         ["--workers", "2", "--url", "grpc://127.0.0.1:1"],
         ["--set", "strength", "--strength", "40"],
+        ["--set", "strength", "--strength", "0"],
         ["--set", "ablations", "--refine", "4"],
         ["--refine", "1001"],
         ["--refine", "4", "--url", "grpc://127.0.0.1:1"],
