@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ import onnx
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from ..errors import OutputError
+from ..errors import ModelError, OutputError
 from ..specs import SPECS
 from ..weights import INT8_PREFIX, MANIFEST, SAFETENSORS
 from .inputs import pipeline_inputs
@@ -22,6 +23,8 @@ from .to_onnx import export_onnx
 from .validate import validate_onnx
 
 __all__ = ["write_weights"]
+
+_log = logging.getLogger(__name__)
 
 
 def write_weights(
@@ -40,7 +43,8 @@ def write_weights(
         frames: real images, Bx3xSxS float32 in [0, 1], for the validation; ``None`` leaves the
             ONNX files out: weights for the torch runtime, and to train on.
         calibration: other real images like ``frames``; with them the networks that have learned
-            convolutions get an int8 twin.
+            convolutions get an int8 twin. One that fails its validation is left out with a
+            warning, and the network itself is used in its place.
 
     Raises:
         ModelError: an export failed its validation; nothing was written.
@@ -60,9 +64,12 @@ def write_weights(
         model = onnx.load_from_string(graph)
         if calibrating is not None and quantised_layers(model):
             twin = to_int8(model, calibrating[name]).SerializeToString()
-            validation[INT8_PREFIX + name] = validate_onnx(
-                networks[name], spec, twin, inputs[name], "int8"
-            )
+            try:
+                differences = validate_onnx(networks[name], spec, twin, inputs[name], "int8")
+            except ModelError as error:
+                _log.warning("no int8 twin of %s: %s", name, error)
+                continue
+            validation[INT8_PREFIX + name] = differences
             files[f"{INT8_PREFIX}{name}.onnx"] = twin
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     whole = {"format": 1, **manifest, "files": digests, "validation": validation}

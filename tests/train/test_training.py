@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clr_infer.export import validate
 from PIL import Image
 
 import clr_infer
@@ -237,6 +238,21 @@ def test_weights_can_be_calibrated_for_another_frame(photos, tmp_path, monkeypat
     assert frames.shape[1:] == (3, 160, 160)
     shipped = Weights().manifest
     assert facts["steps"] == shipped["steps"] and facts["calibration"] != shipped["calibration"]
+
+
+def test_an_int8_twin_that_is_not_its_network_is_left_out(photos, tmp_path, monkeypatch, caplog):
+    """Training that took hours is not lost to it."""
+    limits = dict(validate.TOLERANCES)
+    monkeypatch.setattr(validate, "TOLERANCES", limits)
+    limits["protect", "residual"] = limits["protect", "residual"] | {"int8": (1e-9, 1e-9)}
+    recalibrate(Weights(), photos, tmp_path, 128)
+    written = Weights(tmp_path)
+    twins = {name for name in written.manifest["files"] if name.startswith("int8/")}
+    assert twins == {"int8/align.onnx", "int8/recover.onnx"}
+    assert "int8/protect" not in written.manifest["validation"]
+    assert "no int8 twin of protect: protect.residual in int8 differs" in caplog.text
+    assert written.graph_name("protect", int8=True) == "protect.onnx"
+    assert written.graph_name("recover", int8=True) == "int8/recover.onnx"
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):
