@@ -142,7 +142,7 @@ def test_the_campaign_measures_what_the_pages_are_drawn_from():
     campaign, report = _script("campaign"), _script("report")
     from clr_infer.cli.evaluate import SETS
 
-    assert set(campaign.PARTS) == set(SETS) - {"quick"} | {"refined"}
+    assert set(campaign.PARTS) == set(SETS) - {"quick", "targets"} | {"refined"}
     drawn = {report.KODAK, report.LIMITS, report.COPIES, report.STRENGTH, report.ABLATIONS}
     drawn |= {report.DETECTION, report.REFINED}
     assert set(campaign.PARTS.values()) == drawn | {"fg_jpeg_kodak.json"}

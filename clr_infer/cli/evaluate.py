@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SETS", "add_commands"]
 
-SETS = ("quick", "full", "limits", "copies", "strength", "ablations", "detection", "fg-jpeg")
+_PROTOCOL = ("quick", "full", "limits", "targets", "copies")
+SETS = (*_PROTOCOL, "strength", "ablations", "detection", "fg-jpeg")
 _HELP = """what is measured: quick and full, the published conditions; limits, those at the
-edge and beyond; copies, images protected with a copy of themselves; strength, the dial of protect;
-ablations, parts exchanged; detection, verdicts alone on many crops, to fix a threshold; fg-jpeg,
-FG-JPEG against the real codec (default: quick)"""
+edge and beyond; targets, full and the limits that a target is set for; copies, images protected
+with a copy of themselves; strength, the dial of protect; ablations, parts exchanged; detection,
+verdicts alone on many crops, to fix a threshold; fg-jpeg, FG-JPEG against the real codec (default:
+quick)"""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -72,7 +74,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     opener = _opener(args)
     given = {"strength": args.strength is not None, "refine": args.refine != 0}
     for option in [name for name, chosen in given.items() if chosen]:
-        if args.set not in ("quick", "full", "limits", "copies"):
+        if args.set not in _PROTOCOL:
             raise UsageError(f"--{option} goes without --set {args.set}, which has its own")
     if not 0 <= args.refine <= REFINE_STEPS_MAX:
         raise UsageError(f"--refine must be 0 to {REFINE_STEPS_MAX}, not {args.refine}")

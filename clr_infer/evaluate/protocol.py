@@ -23,6 +23,7 @@ __all__ = [
     "MAIN_KEPT",
     "QUICK",
     "SETS",
+    "TARGETS",
     "Condition",
     "Crop",
     "EvaluationSet",
@@ -184,9 +185,11 @@ QUICK = EvaluationSet(
 )
 FULL = EvaluationSet("full", tuple(_FULL.values()), KEPT)
 LIMITS = EvaluationSet("limits", tuple(_LIMITS.values()), MAIN_KEPT)
+_AIMED_AT = (CONDITIONS["jpeg50-half"], CONDITIONS["clean-third"])
+TARGETS = EvaluationSet("targets", (*FULL.conditions, *_AIMED_AT), KEPT)
 _COPIED = "clean clean-half clean-third occlude=0.1 occlude=0.33 border=0.1 jpeg95 jpeg80".split()
 COPIES = EvaluationSet("copies", tuple(CONDITIONS[name] for name in _COPIED), KEPT, copy=True)
-SETS = {chosen.name: chosen for chosen in (QUICK, FULL, LIMITS, COPIES)}
+SETS = {chosen.name: chosen for chosen in (QUICK, FULL, LIMITS, TARGETS, COPIES)}
 
 
 def pick_set(chosen: EvaluationSet | str) -> EvaluationSet:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .metrics import rates
-from .protocol import CONDITIONS, kept_range
+from .protocol import CONDITIONS, LIMITS, kept_range
 from .tables import table
 
 __all__ = ["Target", "all_confidences", "targets", "targets_table"]
@@ -24,6 +24,7 @@ _IOUS = (
 _IOU_P10 = 0.97
 _SMALL_IOUS = (("jpeg50-half", 0.95), ("clean-third", 0.90))
 _RECOVERY = (("clean", 23.0, 5.0), ("jpeg80", 22.0, 4.0), ("jpeg60", 20.5, 3.0))
+_BEYOND = {condition.name for condition in LIMITS.conditions}
 _FALSE_ALARMS, _FOUND = 0.001, 0.995
 _CORNER = 0.002
 
@@ -99,8 +100,8 @@ def targets(
     """All targets.
 
     Args:
-        full: the report of the full set on Kodak.
-        limits: the report of the limits set, if there is one.
+        full: the report of the full set on Kodak, or of the set ``targets``.
+        limits: the report of the limits set, or of ``targets``, if there is one.
         detection: the threshold fixed on validation photographs, if there is one.
         outpainting: what the same network guesses without protection, on the same crops.
     """
@@ -128,7 +129,9 @@ def targets(
         yield Target(what, gain, ahead, 2, unit=" dB")
     found, alarms = None, None
     if detection is not None:
-        found, alarms = rates(*all_confidences(full), detection["threshold"]["value"])
+        published = [row for row in full["cases"] if row["condition"] not in _BEYOND]
+        confidences = all_confidences({"cases": published})
+        found, alarms = rates(*confidences, detection["threshold"]["value"])
     what = "at the threshold fixed on other photographs"
     yield Target(f"false alarms {what}, %", 100 * _FALSE_ALARMS, _percent(alarms), 2, True)
     yield Target(f"protected found {what}, %", 100 * _FOUND, _percent(found), 2)
@@ -154,14 +157,14 @@ def targets_table(
         limits: as there.
         detection: as there.
         outpainting: as there.
-        refined: the report of the full set with refined payloads, for columns of its own.
+        refined: the report of the set ``targets`` with refined payloads, for columns of its own.
     """
     every = list(targets(full, limits, detection, outpainting))
     header, rows = ["target", "goal", "measured", ""], [one.cells() for one in every]
     counts = [_count(every)]
     if refined is not None:
         steps = refined["facts"]["refine"]
-        also = list(targets(refined, None, detection, outpainting))
+        also = list(targets(refined, refined, detection, outpainting))
         header += [f"refined in {steps} steps", ""]
         rows = [row + one.cells()[2:] for row, one in zip(rows, also, strict=True)]
         counts.append(f"With payloads refined in {steps} steps: {_count(also)}")

@@ -51,16 +51,24 @@ def test_targets_of_a_report(report):
     boxes = [(row["predicted_box"] or [9.0] * 4, row["box"]) for row in main]
     errors = sorted(np.abs(np.subtract(*pair)).max() for pair in boxes)
     assert corner.measured == pytest.approx(100 * errors[(len(errors) - 1) // 2])
+    beyond = {**report["cases"][0], "condition": "clean-third", "confidence": 0.0}
+    more = report | {"cases": [*report["cases"], {**beyond, "unprotected_confidence": 1.0}]}
+    again = {one.what: one.measured for one in targets(more, None, threshold)}
+    assert again[found.what] == found.measured and again[alarms.what] == alarms.measured
     text = targets_table(report, None, None)
     assert "not measured" in text and f"{len(by_name)} are set" in text and "refined" not in text
     better = copy.deepcopy(report) | {"facts": report["facts"] | {"refine": 12}}
     better["aggregates"]["protected"]["psnr"] = {"mean": 41.5, "min": 37.5}
+    third = {"n": 1, "iou_mean": 0.97}
+    better["aggregates"]["by_condition"]["clean-third"] = {"below": third}
     rows = targets_table(report, None, None, refined=better).splitlines()
     assert rows[0].endswith("| measured |  | refined in 12 steps |  |")
     (mean,) = [row for row in rows if row.startswith("| protected PSNR, mean")]
     assert mean.endswith("| 41.50 dB | reached |")
     (worst,) = [row for row in rows if row.startswith("| protected PSNR, worst")]
     assert worst.endswith("| 37.50 dB | **missed** |")
+    (small,) = [row for row in rows if row.startswith("| box IoU, mean: crop only, kept 0.35")]
+    assert small.endswith("| – | not measured | 0.9700 | reached |")
     assert "refined in 12 steps: " in rows[-1]
 
 

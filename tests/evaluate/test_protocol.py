@@ -14,6 +14,7 @@ from clr_infer.evaluate.protocol import (
     LIMITS,
     MAIN_KEPT,
     QUICK,
+    TARGETS,
     draw_crop,
 )
 
@@ -98,6 +99,15 @@ def test_sets():
     assert FULL.kept == KEPT and len(FULL.conditions) == 26
     assert len(protocol.plan_image(FULL.conditions, KEPT, 0, 0, SIZE)) == 3 * 8 + 23
     assert not {one.name for one in FULL.conditions} & {one.name for one in LIMITS.conditions}
+
+
+def test_every_condition_that_a_target_is_set_for_is_among_the_targets():
+    assert {condition.name for condition in TARGETS.conditions} == {
+        *(condition.name for condition in FULL.conditions),
+        "jpeg50-half",
+        "clean-third",
+    }
+    assert TARGETS.kept == FULL.kept
 
 
 def test_conditions_with_kept_sides_of_their_own_are_measured_at_these():
