@@ -18,6 +18,7 @@ from clr_infer.bench.server_tables import server_tables
 from clr_infer.evaluate import findings, page_plots, tables
 from clr_infer.evaluate.fg_jpeg import SIMULATORS, fidelity
 from clr_infer.evaluate.plots import draw_plots
+from clr_infer.evaluate.refined import refined_sentence, refined_table
 from clr_infer.evaluate.report import read_result
 from clr_infer.evaluate.tables import table
 from clr_infer.evaluate.targets import targets_table
@@ -78,6 +79,10 @@ def _thresholds() -> dict[str, float]:
 def targets() -> str:
     """The targets beside what was measured."""
     return targets_table(_load(KODAK), *map(_load_if, (LIMITS, DETECTION, OUTPAINTING, REFINED)))
+
+
+def _of_refined(draw: Callable[[dict, dict], str]) -> Callable[[], str]:
+    return lambda: _drawn(REFINED, lambda refined: draw(_load(KODAK), refined))
 
 
 def recovery() -> str:
@@ -296,6 +301,8 @@ TABLES = {
         _load(KODAK), *filter(None, [_load_if(LIMITS)])
     ),
     "strength": strength,
+    "refined": _of_refined(refined_table),
+    "refined_in_short": _of_refined(refined_sentence),
     "ablations": lambda: _drawn(ABLATIONS, findings.arms_table),
     "limits": lambda: _drawn(LIMITS, findings.limits_table),
     "copies": lambda: _drawn(COPIES, findings.copies_table),

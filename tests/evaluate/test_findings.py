@@ -6,6 +6,7 @@ from PIL import Image
 
 from clr_infer.errors import InputError
 from clr_infer.evaluate import evaluate, findings, page_plots
+from clr_infer.evaluate.refined import refined_sentence, refined_table
 from clr_infer.evaluate.targets import Target, targets, targets_table
 
 
@@ -70,6 +71,28 @@ def test_targets_of_a_report(report):
     (small,) = [row for row in rows if row.startswith("| box IoU, mean: crop only, kept 0.35")]
     assert small.endswith("| – | not measured | 0.9700 | reached |")
     assert "refined in 12 steps: " in rows[-1]
+
+
+def test_what_refining_brings_is_said_of_the_same_crops(report):
+    better = copy.deepcopy(report) | {"facts": report["facts"] | {"refine": 12}}
+    main = better["aggregates"]["by_condition"]["clean"]["main"]
+    main["predicted"]["psnr_out"] += 0.75
+    better["aggregates"]["by_condition"]["clean-third"] = {"below": {"n": 1, "iou_mean": 0.97}}
+    better["cases"].append({**report["cases"][0], "kept": 0.35, "protected": False})
+    for image, seconds in zip(better["images"], (3, 4, 5, 90), strict=True):
+        image["protect_ms"] = 1000.0 * seconds
+    text = refined_table(report, better)
+    clean = report["aggregates"]["by_condition"]["clean"]["main"]["predicted"]["psnr_out"]
+    labels = [one["label"] for one in report["facts"]["conditions"]]
+    rows = text.splitlines()[2 : 2 + len(labels)]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == labels
+    assert rows[0].endswith(f"| {clean:.2f} | {clean + 0.75:.2f} | +0.75 |")
+    assert all(row.endswith("| +0.00 |") for row in rows[1:])
+    found = sum(row["protected"] for row in report["cases"])
+    assert f"{found} of the {len(report['cases'])} fragments are recognised" in text
+    assert "12 steps take 4 seconds" in text  # the median: 4.5, to the even one
+    short = refined_sentence(report, better)
+    assert "`clr-infer protect --refine 12`" in short and f", and {clean + 0.75:.2f} dB" in short
 
 
 def test_the_worst_cases_are_chosen_by_rule(report):

@@ -1,0 +1,83 @@
+"""What refining payloads brings, from two reports of the same crops."""
+
+from typing import Any
+
+import numpy as np
+
+from .tables import number, signed, table
+
+__all__ = ["refined_sentence", "refined_table"]
+
+
+def _outs(report: dict[str, Any]) -> dict[str, float]:
+    """PSNR of the cropped-out area in the main range, dB, of every condition that has it."""
+    found = {
+        name: (ranges.get("main") or {}).get("predicted", {}).get("psnr_out")
+        for name, ranges in report["aggregates"]["by_condition"].items()
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _labels(report: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one["label"] for one in report["facts"]["conditions"]}
+
+
+def refined_sentence(plain: dict[str, Any], refined: dict[str, Any]) -> str:
+    """The option and what it brings where the crop is tried at every kept side, for the README.
+
+    Args:
+        plain: the report of the full set on Kodak.
+        refined: that of the set ``targets``, with refined payloads.
+    """
+    swept = [one["name"] for one in plain["facts"]["conditions"] if one["swept"]]
+    outs = [f"{_outs(refined)[name]:.2f}" for name in swept]
+    listed = " and ".join(filter(None, [", ".join(outs[:-1]), outs[-1]]))
+    return (
+        f"Given {_seconds(refined):.0f} seconds an image, `clr-infer protect --refine "
+        f"{refined['facts']['refine']}` does better at both ends: SSIM "
+        f"{refined['aggregates']['protected']['ssim']['mean']:.4f}, and {listed} dB in these "
+        f"rows ([in every condition](docs/quality.md#refined-payloads))."
+    )
+
+
+def _seconds(report: dict[str, Any]) -> float:
+    return float(np.median([image["protect_ms"] for image in report["images"]])) / 1000.0
+
+
+def refined_table(plain: dict[str, Any], refined: dict[str, Any]) -> str:
+    """Every condition of both reports: the cropped-out area of the same crops, and the place.
+
+    Args:
+        plain: the report of the full set on Kodak.
+        refined: that of the set ``targets``, with refined payloads.
+    """
+    before, after, labels = _outs(plain), _outs(refined), _labels(plain)
+    shared = [name for name in labels if name in before and name in after]
+    rows = []
+    for name in shared:
+        ious = [one["aggregates"]["by_condition"][name]["main"] for one in (plain, refined)]
+        rows.append(
+            [
+                labels[name],
+                *(number(one["iou_mean"], 4) for one in ious),
+                number(before[name], 2),
+                number(after[name], 2),
+                signed(after[name] - before[name]),
+            ]
+        )
+    header = ["kept side 0.6 to 1", "box IoU", "refined", "cropped-out PSNR, dB", "refined", "gain"]
+    visible = [one["aggregates"]["protected"] for one in (plain, refined)]
+    seen = {(row["condition"], row["kept"], row["image"]) for row in plain["cases"]}
+    same = [r for r in refined["cases"] if (r["condition"], r["kept"], r["image"]) in seen]
+    found = sum(row["protected"] for row in same)
+    alarms = sum(row["unprotected_verdict"] for row in same)
+    facts = refined["facts"]
+    return (
+        f"{table(header, rows)}\n\nProtected: PSNR {visible[1]['psnr']['mean']:.2f} dB on average "
+        f"({visible[0]['psnr']['mean']:.2f} as the network makes it), "
+        f"{visible[1]['psnr']['min']:.2f} at least; SSIM {visible[1]['ssim']['mean']:.4f} "
+        f"({visible[0]['ssim']['mean']:.4f}), {visible[1]['ssim']['min']:.4f} at least. "
+        f"{found:,} of the {len(same):,} fragments are recognised, {alarms} unprotected ones are "
+        f"taken for protected. {facts['refine']} steps take {_seconds(refined):.0f} seconds an "
+        f"image, the median, {facts['workers']} at a time on {facts['machine']['cpus']} CPUs."
+    )
