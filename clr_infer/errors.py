@@ -53,7 +53,7 @@ class ImageError(InputError):
 
 
 class UsageError(InputError):
-    """Options that do not go together."""
+    """An option that is unknown or out of range, or options that do not go together."""
 
     exit_code = 2
 

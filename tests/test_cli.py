@@ -287,6 +287,14 @@ def test_serving_without_its_extra_says_what_to_install(capsys, monkeypatch):
     assert "clr_infer[serve]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("missing", ["tritonclient.grpc", "fastapi", "uvicorn"])
+def test_measuring_a_server_without_its_extra_says_what_to_install(capsys, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert main(["bench", "server", "--quick"]) == 3
+    said = capsys.readouterr().err
+    assert "clr_infer[bench]" in said and "starting" not in said
+
+
 def test_commands_close_what_they_open(fragment, tmp_path, monkeypatch):
     from clr_infer.session import Session
 

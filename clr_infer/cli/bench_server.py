@@ -101,8 +101,14 @@ def _plan(args: argparse.Namespace):  # noqa: ANN202 - the type belongs to a laz
 
 def _bench(args: argparse.Namespace) -> int:
     try:
+        import tritonclient.grpc  # noqa: F401 - else the server would be started first
+
         from ..bench.plots import plot_server
         from ..bench.server import run_suite
+
+        if not args.no_peer:
+            import fastapi  # noqa: F401
+            import uvicorn  # noqa: F401
     except ImportError as error:
         message = f'this needs pip install "clr_infer[bench]" ({error})'
         raise RuntimeUnavailable(message) from error

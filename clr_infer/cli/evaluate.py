@@ -36,7 +36,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders or globs")
     evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     evaluate.add_argument("--set", choices=SETS, default="quick", help=_HELP)
-    evaluate.add_argument("--strength", type=float, metavar="DB", help="PSNR to protect at")
+    evaluate.add_argument(
+        "--strength", type=float, metavar="DB", help="PSNR to protect at, as for protect"
+    )
     evaluate.add_argument(
         "--refine", type=int, default=0, metavar="STEPS", help="see clr-infer protect --help"
     )

@@ -27,16 +27,17 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--strength",
         type=float,
         metavar="DB",
-        help="PSNR of the protected image, 30 to 50; lower is stronger (default: as trained)",
+        help="PSNR of the protected image, 30 to 50; lower is stronger (default: that of the "
+        "weights, 40 for those in the package)",
     )
     protect.add_argument(
         "--refine",
         type=int,
         default=0,
         metavar="STEPS",
-        help="take the time to improve the payload of each image, so that it is recovered better, "
-        "seen less and found more surely: 40 steps take some 15 seconds on two cores, 160 four "
-        "times that; needs PyTorch",
+        help="take the time to improve the payload of each image, so that it is seen less, found "
+        "more surely and, after nearly anything, recovered better: 40 steps take some 15 seconds "
+        "on two cores, 160 four times that; needs PyTorch",
     )
     protect.add_argument(
         "--copy",

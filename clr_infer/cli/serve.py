@@ -31,7 +31,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     serve.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
     serve.add_argument("--max-pixels", type=int, metavar="N", help="accept images up to N pixels")
     serve.add_argument(
-        "--drain", type=float, default=30.0, metavar="S", help="for requests under way at the end"
+        "--drain",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="for requests under way at the end (default: 30)",
     )
     serve.add_argument(
         "--golden-interval",

@@ -23,7 +23,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     demo = commands.add_parser("demo", help=text, description=text)
     demo.set_defaults(run=_demo)
     demo.add_argument("image", nargs="?", default=str(SAMPLE), help="default: a sample picture")
-    demo.add_argument("-o", "--output", type=Path, default=Path("demo_out"), metavar="DIR")
+    demo.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("demo_out"),
+        metavar="DIR",
+        help="default: demo_out",
+    )
     demo.add_argument("--steps", help="what happens to it, as for attack (default: crop, JPEG 80)")
     demo.add_argument("--turned", action="store_true", help="look for it on its sides and crooked")
     demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
@@ -37,16 +44,18 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "--val", type=Path, required=True, metavar="DIR", help="to calibrate and evaluate on"
     )
     train.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    train.add_argument("--minutes", type=float, default=90.0, help="of the main networks")
-    train.add_argument("--fg-minutes", type=float, default=12.0, help="of FG-JPEG")
+    train.add_argument(
+        "--minutes", type=float, default=90.0, help="of the main networks (default: 90)"
+    )
+    train.add_argument("--fg-minutes", type=float, default=12.0, help="of FG-JPEG (default: 12)")
     train.add_argument("--size", type=int, default=128, help="frame in training (default: 128)")
     train.add_argument(
         "--frame", type=int, default=FRAME_PX, help=f"frame of the result (default: {FRAME_PX})"
     )
-    train.add_argument("--batch", type=int, default=8)
+    train.add_argument("--batch", type=int, default=8, help="images a step (default: 8)")
     train.add_argument("--width", type=int, default=48, help="channels (default: 48)")
     train.add_argument(
-        "--strength", type=float, default=38.0, metavar="DB", help="PSNR trained for"
+        "--strength", type=float, default=38.0, metavar="DB", help="PSNR trained for (default: 38)"
     )
     train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     text = "of the random stream and the codes; fine-tuning keeps that of what it starts from"

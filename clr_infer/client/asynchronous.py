@@ -53,7 +53,8 @@ class AsyncClient:
         headers: sent with every request.
         tls_ca: PEM file of the authority behind the server's certificate.
         tls_cert: PEM files of a client certificate and its key.
-        settings: limits, checked before anything is sent; the server has its own.
+        settings: limits, checked before anything is sent; the server has its own, and its own
+            threshold, feather and secret of copies.
 
     Raises:
         UsageError: no such address.
