@@ -9,6 +9,7 @@ import numpy as np
 
 from .attacks.real import apply
 from .attacks.steps import Chain, parse_chain
+from .errors import OutputError, UsageError
 from .evaluate.baselines import fill_baselines
 from .evaluate.metrics import psnr_outside, squared_error
 from .geometry import FULL_FRAME, Box, box_iou, box_to_pixels, crop_mask
@@ -21,6 +22,9 @@ from .turns import upright
 __all__ = ["DEMO_STEPS", "Demo", "run_demo"]
 
 DEMO_STEPS = "crop=0.04,0.16,0.76,0.95 jpeg=80"
+_NUMBERS = "numbers.json"
+_MOVES = {"crop", "mirror", "rotate", "border"}
+"""Steps after which a crop would be in a frame that is not the original's."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,18 @@ def run_demo(
     Args:
         session: the networks.
         original: HxWx3 uint8.
-        steps: the attack; at most one crop, first.
+        steps: the attack; a crop before anything that moves the picture, and only one.
         turned: look for fragments that do not lie upright, see :meth:`.Session.locate`.
 
     Raises:
         ImageError: the image cannot be used.
         InputError: ``steps`` cannot be read.
+        UsageError: a crop comes after a step that moves the picture.
     """
     chain = parse_chain(steps)
+    names = [step.name for step in chain]
+    if any(name == "crop" and _MOVES & set(names[:at]) for at, name in enumerate(names)):
+        raise UsageError("a demo takes one crop, before the picture is mirrored, turned or framed")
     session.recover(session.protect(original).image)  # warm-up: the timings below are warm
     protected = session.protect(original)
     received = apply(protected.image, chain, np.random.default_rng(0))
@@ -95,11 +103,11 @@ def run_demo(
             name: round(psnr_outside(original, fill, seen), 2) for name, fill in fills.items()
         }
     images["recovered"] = result.image
-    assert result.uncertainty is not None
-    images["uncertainty"] = heat(result.uncertainty, result.image, located.box_px)
+    assert result.uncertainty is not None and located.mask is not None
+    images["uncertainty"] = heat(result.uncertainty, result.image, located.mask)
     there = resize_pixels(original, *result.image.shape[1::-1])
     error = np.sqrt(squared_error(there, result.image) / 3.0)
-    images["error"] = heat(error, result.image, located.box_px)
+    images["error"] = heat(error, result.image, located.mask)
     assert located.canvas_px is not None and located.picture_px is not None
     placed = np.full((located.canvas_px[1], located.canvas_px[0], 3), 255, np.uint8)
     x0, y0, x1, y1 = located.box_px
@@ -131,13 +139,17 @@ def write_demo(demo: Demo, folder: Path) -> list[str]:
     """Write every image, ``sheet.png`` and ``numbers.json``; returns the names.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds one of these that is not of a demo.
     """
     files = {
         f"{name}.png": encode_image(image, format="PNG") for name, image in demo.images.items()
     }
     files["sheet.png"] = encode_image(sheet(demo), format="PNG")
-    files["numbers.json"] = (json.dumps(demo.numbers, indent=1) + "\n").encode()
+    there = [name for name in files if (folder / name).exists()]
+    if there and not (folder / _NUMBERS).exists():
+        raise OutputError(f"{folder} holds {', '.join(there)}, and no demo: take another folder")
+    # First, so that a folder that was left half-written is known as a demo's.
+    files = {_NUMBERS: (json.dumps(demo.numbers, indent=1) + "\n").encode(), **files}
     for name, content in files.items():
         write_bytes(folder / name, content, force=True)
     return list(files)

@@ -85,6 +85,8 @@ def _sample_bits(picture: Image.Image) -> int:
     tags = getattr(picture, "tag_v2", None)
     if tags is not None:
         return max(tags.get(ExifTags.Base.BitsPerSample, (1,)))
+    if picture.mode == "I" and picture.format is None:
+        return 32  # made of numbers; in files this mode holds 16 bits
     if picture.mode.startswith("I"):
         return 16
     tiles = getattr(picture, "tile", None)

@@ -48,7 +48,7 @@ def localize(
     Those with a plain border are looked at without it as well: it is cut off if the fragment is far
     surer then, or if the original does not show it. What is found crooked is set straight. Where
     something was found that an upright fragment is surer of, or in any case if ``turned``, it is
-    also looked for on its sides.
+    also looked for on its sides; where nothing is found with a plain border, within it as well.
 
     Args:
         runtime: executes the networks.
@@ -66,27 +66,34 @@ def localize(
         views: list[tuple[int, Px]] = [(i, (0, 0, *w.shape[1::-1])) for i, w in enumerate(whole)]
         inner = ((i, inside_border(image, settings)) for i, image in enumerate(whole))
         views += [(i, box) for i, box in inner if box is not None]
+        within = {i: view for view, (i, _) in enumerate(views) if view >= len(whole)}
         received = [pixels.upload(_part(whole[i], box)) for i, box in views]
         frames = pixels.preprocess(received, runtime.size)
     with clock.stage("localize"):
         found = _found(runtime, frames)
         best = _without_added_borders(runtime, whole, views, frames, found, settings)
-        if len(views) > len(whole):
+
+        def sought(view: int) -> Found:
+            picture = _part(whole[views[view][0]], views[view][1])
+            first, look_at = _look(found, view, picture), _looking_at(runtime, picture)
+            return find_turn(first, look_at, threshold=settings.threshold, thorough=turned)
+
+        turns = [sought(view) for view in best]
+        for index, view in within.items():
+            with_border = turns[index]
+            if best[index] == index and with_border.look.confidence < settings.threshold:
+                one = sought(view)
+                tried = with_border.tried + 1 + one.tried
+                if one.look.score > _FAR_SURER * max(with_border.look.score, 0.0):
+                    best[index], turns[index] = view, one._replace(tried=tried)
+        if within:
             found = _Found(*(field[best] for field in found))
             received, frames = [received[view] for view in best], frames[best]
-        pictures = []
-        for index, view in enumerate(best):
-            picture_px = views[view][1]
-            picture = _part(whole[index], picture_px)
-            one = find_turn(
-                _look(found, index, picture),
-                _looking_at(runtime, picture),
-                threshold=settings.threshold,
-                thorough=turned,
-            )
-            pictures.append((picture_px, one))
+        pictures = [(views[view][1], one) for view, one in zip(best, turns, strict=True)]
+        for index, (picture_px, one) in enumerate(pictures):
             if one.turn != UPRIGHT:
-                received[index] = pixels.upload(upright(picture, one.turn))
+                turned_px = upright(_part(whole[index], picture_px), one.turn)
+                received[index] = pixels.upload(turned_px)
         if any(one.turn != UPRIGHT for _, one in pictures):
             frames = pixels.preprocess(received, runtime.size)
             found = _found(runtime, frames)

@@ -15,6 +15,7 @@ import numpy as np
 from .errors import RuntimeUnavailable
 from .preprocess import reduce_pixels, to_frame
 from .processor import multiplies_bfloat16
+from .runtimes.torch_eager import cpu_threads
 from .weights import Weights
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class Refiner:
                 'refined protection needs PyTorch: pip install "clr_infer[export]"'
             ) from error
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        networks = load_served(weights, self.device.type)
+        with torch.inference_mode(False):  # whatever the caller is in: gradients go through them
+            networks = load_served(weights, self.device.type)
         self._protect, self._align = networks["protect"], networks["align"]
         self._recover, self._localize = networks["recover"], networks["localize"]
         self._lock, self._threads = threading.Lock(), threads
@@ -83,13 +85,9 @@ class Refiner:
         """
         import torch
 
-        with self._lock:
-            before = torch.get_num_threads()
-            torch.set_num_threads(self._threads or before)
-            try:
+        with self._lock, cpu_threads(self._threads):
+            with torch.inference_mode(False), torch.enable_grad():
                 return self._descend(pixels, steps, np.random.default_rng(seed))
-            finally:
-                torch.set_num_threads(before)
 
     def _descend(self, pixels: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
         import torch

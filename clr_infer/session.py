@@ -1,6 +1,7 @@
 """In-process use: ``load()`` and ``Session``."""
 
 import functools
+import numbers
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -54,7 +55,7 @@ class Session:
 
     def close(self) -> None:
         """Free the networks; nothing may be running. A second call does nothing."""
-        self._closed = True
+        self._closed, self._refiner = True, None
         self.runtime.close()
 
     def _open(self) -> Runtime:
@@ -156,16 +157,17 @@ class Session:
     ) -> list[Protected]:
         """Protect several images in one run of the network, see :meth:`protect`."""
         strength = self.weights.default_psnr_db if psnr_db is None else psnr_db
-        refined, listed = self._refined(refine) if refine else None, _listed(images)
-        return pipeline.protect(self._open(), listed, strength, self.settings, refined, copy)
+        runtime, listed = self._open(), _listed(images)
+        refined = self._refined(refine) if refine else None
+        return pipeline.protect(runtime, listed, strength, self.settings, refined, copy)
 
     def _refined(self, steps: int) -> Callable[[np.ndarray], np.ndarray]:
-        if not isinstance(steps, int) or not 0 < steps <= REFINE_STEPS_MAX:
+        if not isinstance(steps, numbers.Integral) or not 0 < steps <= REFINE_STEPS_MAX:
             raise InputError(f"refine must be 0 to {REFINE_STEPS_MAX} steps, not {steps!r}")
         with self._refining:
             if self._refiner is None:
                 self._refiner = Refiner(self.weights, self._threads)
-        return functools.partial(self._refiner.residual, steps=steps)
+            return functools.partial(self._refiner.residual, steps=int(steps))
 
     def locate_batch(self, images: Iterable[object], *, turned: bool = False) -> list[Located]:
         """Locate several images in one run of the networks, see :meth:`locate`."""

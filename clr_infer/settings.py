@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass, field
 
+from .errors import InputError
+
 __all__ = ["DEFAULT_SETTINGS", "KEY_VARIABLE", "Settings", "key_of_environment"]
 
 KEY_VARIABLE = "CLR_INFER_COPY_KEY"
@@ -32,6 +34,15 @@ class Settings:
     threshold: float = 0.5
     feather_px: int = 6
     copy_key: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a key that is text: its bytes would depend on an encoding.
+
+        Raises:
+            InputError: it is not bytes.
+        """
+        if not isinstance(self.copy_key, bytes):
+            raise InputError(f"copy_key is bytes, not {type(self.copy_key).__name__}")
 
 
 DEFAULT_SETTINGS = Settings()

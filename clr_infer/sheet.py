@@ -27,13 +27,13 @@ def magnified_residual(original: np.ndarray, protected: np.ndarray, gain: float 
     return np.clip(np.rint(difference * gain + 128.0), 0, 255).astype(np.uint8)
 
 
-def heat(levels: np.ndarray, image: np.ndarray, box_px: tuple[int, int, int, int]) -> np.ndarray:
+def heat(levels: np.ndarray, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Draw an error, or what is expected of it, in colours around the received pixels in gray.
 
     Args:
         levels: HxW, 0 to 255; :data:`HEAT_LEVELS` and more are the brightest.
-        image: HxWx3 uint8, for what lies in the box.
-        box_px: of the received pixels.
+        image: HxWx3 uint8, for what was received.
+        mask: HxW, above 0 where that is.
 
     Returns:
         HxWx3 uint8.
@@ -41,9 +41,9 @@ def heat(levels: np.ndarray, image: np.ndarray, box_px: tuple[int, int, int, int
     known = np.linspace(0, HEAT_LEVELS, len(_HEAT))
     colours = np.stack([np.interp(np.arange(256), known, one) for one in _HEAT.T], axis=-1)
     drawn = np.rint(colours).astype(np.uint8)[np.clip(np.rint(levels), 0, 255).astype(np.uint8)]
-    x0, y0, x1, y1 = box_px
-    inside = Image.fromarray(image[y0:y1, x0:x1]).convert("L").point(lambda gray: 60 + 0.6 * gray)
-    drawn[y0:y1, x0:x1] = np.asarray(inside)[..., None]
+    gray = Image.fromarray(image).convert("L").point(lambda gray: 60 + 0.6 * gray)
+    received = mask > 0
+    drawn[received] = np.asarray(gray)[received][:, None]
     return drawn
 
 

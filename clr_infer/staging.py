@@ -4,12 +4,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import OutputError
 
-__all__ = ["refuse_existing", "staged_folders"]
+__all__ = ["refuse_existing", "refuse_unwritable", "staged_folders"]
 
 
 def refuse_existing(parent: Path, names: Sequence[str], force: bool) -> None:
@@ -21,6 +21,21 @@ def refuse_existing(parent: Path, names: Sequence[str], force: bool) -> None:
     for name in names:
         if (parent / name).exists() and not force:
             raise OutputError(f"{parent / name} exists; --force replaces it")
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Say before long work that a file could not be written.
+
+    Raises:
+        OutputError: it is a folder, or cannot be made where it is to be.
+    """
+    if os.path.isdir(path):
+        raise OutputError(f"{path} is a folder, not a file")
+    above = path.absolute().parent
+    while not os.path.lexists(above):
+        above = above.parent
+    if not os.path.isdir(above) or not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"{path} cannot be written: {above} is no folder, or not writable")
 
 
 @contextmanager
@@ -35,7 +50,8 @@ def staged_folders(parent: Path, names: Sequence[str], *, force: bool = False) -
         force: replace folders that exist.
 
     Raises:
-        OutputError: a folder exists and ``force`` is not set, or ``parent`` cannot be written.
+        OutputError: a folder exists, before the block or after it, and ``force`` is not set, or
+            ``parent`` cannot be written.
     """
     refuse_existing(parent, names, force)
     missing = [path for path in (parent, *parent.parents) if not path.exists()]
@@ -47,6 +63,7 @@ def staged_folders(parent: Path, names: Sequence[str], *, force: bool = False) -
     done = False
     try:
         yield staging
+        refuse_existing(parent, names, force)  # what somebody else has made meanwhile
         _swap(staging, parent, names)
         done = True
     except OSError as error:
@@ -56,22 +73,24 @@ def staged_folders(parent: Path, names: Sequence[str], *, force: bool = False) -
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         for path in missing if not done else ():
-            path.rmdir()
+            with suppress(OSError):  # somebody else has written there meanwhile
+                path.rmdir()
 
 
 def _swap(staging: Path, parent: Path, names: Sequence[str]) -> None:
+    for name in names:
+        (staging / name).stat()  # the block made it
     aside = staging / ".replaced"
     aside.mkdir()
-    moved: list[str] = []
     try:
         for name in names:
             if (parent / name).exists():
                 os.rename(parent / name, aside / name)
-            moved.append(name)
             os.rename(staging / name, parent / name)
-    except OSError:
-        for name in moved:
-            shutil.rmtree(parent / name, ignore_errors=True)
+    except BaseException:  # whatever it is: what was there comes back
+        for name in names:
+            if not (staging / name).exists():  # it took its place
+                shutil.rmtree(parent / name, ignore_errors=True)
             if (aside / name).exists():
                 os.rename(aside / name, parent / name)
         raise

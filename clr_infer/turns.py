@@ -85,10 +85,12 @@ class Found(NamedTuple):
 
     Attributes:
         turn: that makes it.
+        look: at it.
         tried: how many views were looked at beside the upright one.
     """
 
     turn: Turn
+    look: Look
     tried: int
 
 
@@ -258,7 +260,7 @@ def find_turn(
                 best = max(best, views.look_among(crooked))
         if views.look.score < SURE:
             views.look_among(_reflections(best[1]))
-    return Found(views.turn, views.tried)
+    return Found(views.turn, views.look, views.tried)
 
 
 def confidence_among(confidence: float, tried: int) -> float:

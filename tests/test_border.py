@@ -7,7 +7,7 @@ from clr_infer.attacks.real import apply
 from clr_infer.attacks.steps import parse_chain
 from clr_infer.border import inside_border, was_added
 from clr_infer.demo import run_demo
-from clr_infer.geometry import Box, box_iou, box_to_pixels
+from clr_infer.geometry import UPRIGHT, Box, Turn, box_iou, box_to_pixels
 from clr_infer.settings import DEFAULT_SETTINGS, Settings
 
 BOX = Box(0.0, 0.25, 0.75, 1.0)
@@ -43,6 +43,28 @@ def test_a_border_is_found_after_resizing_and_jpeg(raccoon):
     received = apply(framed, parse_chain("resize=0.75 jpeg=60"), np.random.default_rng(0))
     truth = np.round(0.75 * np.array([40, 40, 40 + width, 40 + height]))
     _near(inside_border(received, DEFAULT_SETTINGS), truth, most=10)
+
+
+@pytest.mark.parametrize("words", ["mirror border=0.1 jpeg=80", "rotate=3 border=0.05"])
+def test_what_lies_wrongly_within_a_border_is_set_upright(session, protected, words):
+    chain = parse_chain(f"crop=0.2,0,1,0.8 {words}")
+    located = session.locate(apply(protected, chain, np.random.default_rng(0)))
+    assert located.protected and located.turn != UPRIGHT
+    assert box_iou(located.crop_box, Box(0.2, 0.0, 1.0, 0.8)) > 0.85
+    assert located.picture_px[0] > 10 and located.picture_px[1] > 10
+
+
+def test_what_lies_on_its_side_within_a_border_is_found_if_it_is_sought(
+    session, protected, raccoon
+):
+    chain = parse_chain("crop=0.2,0,1,0.8 rotate=180 border=0.1")
+    for image, there in ((protected, True), (raccoon, False)):
+        received = apply(image, chain, np.random.default_rng(0))
+        assert not session.locate(received).protected
+        located = session.locate(received, turned=True)
+        assert located.protected == there
+    located = session.locate(apply(protected, chain, np.random.default_rng(0)), turned=True)
+    assert located.turn == Turn(False, 180.0)
 
 
 def test_photographs_have_none(raccoon, coffee):

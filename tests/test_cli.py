@@ -242,6 +242,10 @@ def test_bad_values_say_what_is_wrong(words, message, capsys, tmp_path, monkeypa
         ["protect", "a.png", "-o", "x.gif"],
         ["attack", "a.png", "-o", "x.png", "--steps", ""],
         ["attack", "a.png", "-o", "x.png", "--steps", "jpeg=80.5"],
+        ["attack", "a.png", "-o", "x.png", "--steps", "jpeg=80", "--seed", "-1"],
+        ["evaluate", "a.png", "-o", "x", "--seed", "-1"],
+        ["bench", "runtimes", "--batch", "0"],
+        ["bench", "runtimes", "--rounds", "0"],
         ["attack", "a.png", "-o", "x.png", "--steps", "crop=nan,0,1,1"],
         ["serve", "--drain", "-1"],
         ["serve", "--max-pixels", "-1"],
@@ -253,6 +257,14 @@ def test_bad_values_say_what_is_wrong(words, message, capsys, tmp_path, monkeypa
 def test_wrong_usage_exits_with_2(words, capsys):
     assert main(words) == 2
     assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suite", ["kernels", "runtimes", "server"])
+@pytest.mark.parametrize("option", ["--output", "--plot"])
+def test_nothing_is_measured_that_could_not_be_written(suite, option, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["bench", suite, "--quick", option, str(tmp_path / "file" / "x")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_unknown_options_exit_with_2(capsys):
@@ -281,10 +293,61 @@ def test_nothing_is_written_where_a_part_of_it_could_not_be(fragment, tmp_path, 
     assert (tmp_path / "r.mask.png").read_bytes() == b"precious"
 
 
+def test_recovering_what_recover_wrote_overwrites_nothing(fragment, tmp_path, capsys):
+    """Overlay and uncertainty show the original, and are protected as it is."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["recover", str(fragment), "-o", f"{first}/"]) == 0
+    assert main(["recover", str(first), "-o", f"{second}/", "--force"]) == 2
+    assert "would both be written" in capsys.readouterr().err and not second.exists()
+    assert main(["recover", str(first), "-o", f"{second}/", "--no-extras"]) in (0, 1)
+
+
+def test_a_name_that_cannot_be_looked_at_fails_alone(tmp_path, capsys):
+    long = "a" * 300 + ".png"
+    assert main(["locate", long, str(SAMPLE)]) == 1
+    said = capsys.readouterr()
+    assert "File name too long" in said.err and f"{SAMPLE}: not protected" in said.out
+    assert main(["attack", str(SAMPLE), "-o", long, "--steps", "noise=0.01"]) == 1
+
+
+def test_a_folder_that_cannot_be_read_fails_alone(tmp_path, capsys, monkeypatch):
+    from pathlib import Path as P
+
+    (tmp_path / "closed").mkdir()
+    listed = P.iterdir
+
+    def iterdir(path):
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(P, "iterdir", iterdir)  # root may read anything
+    assert main(["locate", str(tmp_path / "closed"), str(SAMPLE)]) == 1
+    said = capsys.readouterr()
+    assert "closed" in said.err and f"{SAMPLE}: not protected" in said.out
+
+
+def test_standard_output_that_is_full_is_told(capfd):
+    code = "import sys; from clr_infer.cli import main; "
+    code += f"sys.exit(main(['locate', {str(SAMPLE)!r}, '--json']))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE)
+    assert b"OutputError: standard output cannot be written" in done.stderr, done.stderr
+
+
 def test_serving_without_its_extra_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
     assert main(["serve"]) == 3
     assert "clr_infer[serve]" in capsys.readouterr().err
+
+
+def test_a_picture_too_large_for_a_format_fails_alone(tmp_path, capsys):
+    for width in (2150, 400):
+        Image.new("RGB", (width, 220)).save(tmp_path / f"{width}.png")
+    words = ["attack", str(tmp_path), "-o", f"{tmp_path}/out/"]
+    assert main([*words, "--steps", "resize=8 webp=80"]) == 1
+    assert "17200x1760 pixels cannot be saved as WEBP" in capsys.readouterr().err
+    assert [p.stem for p in (tmp_path / "out").iterdir()] == ["400"]
 
 
 @pytest.mark.parametrize("missing", ["tritonclient.grpc", "fastapi", "uvicorn"])
@@ -323,6 +386,22 @@ def test_env_prints_versions(capsys):
     assert facts["packages"]["onnxruntime"] and facts["weights"]["frame_px"] > 0
     assert main(["env"]) == 0
     assert "libjpeg_turbo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("steps", ["mirror crop=0,0,0.6,0.9", "crop=0,0,1,0.9 crop=0,0,1,0.9"])
+def test_a_demo_takes_no_crop_of_another_frame(tmp_path, capsys, steps):
+    assert main(["demo", "-o", str(tmp_path), "--steps", steps]) == 2
+    assert "one crop" in capsys.readouterr().err
+
+
+def test_a_demo_replaces_nothing_but_a_demo(tmp_path, capsys):
+    (tmp_path / "protected.png").write_bytes(b"precious")
+    words = ["demo", "-o", str(tmp_path), "--steps", "rotate=90"]
+    assert main(words) == 1 and "protected.png" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["protected.png"]
+    assert (tmp_path / "protected.png").read_bytes() == b"precious"
+    (tmp_path / "protected.png").unlink()
+    assert main(words) == main(words) == 0
 
 
 def test_demo_shows_the_whole_job(tmp_path, capsys):

@@ -9,7 +9,7 @@ from clr_infer import fragile_copy
 from clr_infer.attacks.real import apply
 from clr_infer.attacks.steps import parse_chain
 from clr_infer.border import inside_border
-from clr_infer.errors import ImageError, RuntimeUnavailable
+from clr_infer.errors import ImageError, InputError, RuntimeUnavailable
 from clr_infer.fragile_copy import code_copy, read_copy, with_copy
 from clr_infer.geometry import Box
 from clr_infer.lowest_bits import ROOM_BYTES, TILE_PX, grid_size, write_tiles
@@ -199,6 +199,8 @@ def test_tiles_of_two_pictures_are_not_mixed(marked, coffee):
 
 
 def test_a_key_keeps_others_from_reading_and_from_writing(coffee):
+    with pytest.raises(InputError, match="copy_key is bytes, not str"):
+        Settings(copy_key="ours")
     ours, others = Settings(copy_key=b"ours"), Settings(copy_key=100 * b"others")
     marked = _marked(coffee, ours)
     assert _read(marked, ours).image is not None

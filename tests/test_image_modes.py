@@ -8,6 +8,8 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from clr_infer.errors import ImageError
 from clr_infer.image_io import encode_image, read_image
+from clr_infer.preprocess import check_pixels
+from clr_infer.settings import DEFAULT_SETTINGS
 
 HEIGHT, WIDTH = 47, 63
 COARSE = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
@@ -176,6 +178,12 @@ def test_samples_that_would_silently_lose_bits_are_refused(kind):
     Image.open(io.BytesIO(content)).load()  # Pillow has no objection
     with pytest.raises(ImageError, match=f"{reason}.*convert it to 8 bits per channel"):
         read_image(content)
+
+
+def test_numbers_of_32_bits_are_no_picture():
+    for values in (DEEP.astype(np.int32), -DEEP.astype(np.int32)):
+        with pytest.raises(ImageError, match="32 bits per channel"):
+            check_pixels(Image.fromarray(values), DEFAULT_SETTINGS)
 
 
 TO_STORED = {  # what turns an upright picture into the one stored with each orientation

@@ -11,7 +11,7 @@ import clr_infer
 from clr_infer.attacks import real
 from clr_infer.attacks.steps import parse_chain
 from clr_infer.cli import main
-from clr_infer.errors import InputError, RuntimeUnavailable
+from clr_infer.errors import InputError, ModelError, RuntimeUnavailable
 from clr_infer.evaluate.case import recover_with_true_box
 from clr_infer.evaluate.metrics import psnr_outside, ssim
 from clr_infer.geometry import Box, box_to_pixels, crop_mask
@@ -99,6 +99,20 @@ def test_the_place_is_found_as_ever(session, raccoon):
 def test_senseless_steps_are_refused(session, coffee, steps):
     with pytest.raises(InputError, match="refine must be 0 to 1000"):
         session.protect(coffee, refine=steps)
+
+
+def test_it_takes_gradients_whatever_the_caller_is_in(coffee):
+    small = coffee[:96, :128]
+    with clr_infer.load("onnxruntime") as session:
+        once = session.protect(small, refine=np.int64(1)).image
+        with torch.no_grad():
+            np.testing.assert_array_equal(session.protect(small, refine=1).image, once)
+    with clr_infer.load("onnxruntime") as session:
+        with torch.inference_mode():
+            np.testing.assert_array_equal(session.protect(small, refine=1).image, once)
+        np.testing.assert_array_equal(session.protect(small, refine=1).image, once)
+    with pytest.raises(ModelError, match="closed"):
+        session.protect(small, refine=1)
 
 
 def test_it_says_that_it_needs_pytorch(monkeypatch):

@@ -1,9 +1,11 @@
 """All or nothing on the disk."""
 
+import os
+
 import pytest
 
 from clr_infer.errors import ModelError, OutputError
-from clr_infer.staging import staged_folders
+from clr_infer.staging import refuse_unwritable, staged_folders
 
 
 def _fill(staging, name, content):
@@ -36,6 +38,51 @@ def test_what_exists_is_kept_without_force_and_after_failures(tmp_path):
         _fill(staging, "a", "new")  # and b is missing
     assert (tmp_path / "a" / "file").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_somebody_else_made_meanwhile_is_kept(tmp_path):
+    with pytest.raises(OutputError, match="exists"), staged_folders(tmp_path, ["a"]) as staging:
+        _fill(staging, "a", "ours")
+        _fill(tmp_path, "a", "theirs")
+    assert (tmp_path / "a" / "file").read_text() == "theirs"
+    with pytest.raises(ModelError), staged_folders(tmp_path / "new", ["a"]):
+        _fill(tmp_path / "new", "b", "theirs")
+        raise ModelError("missed")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_an_interruption_while_folders_change_places_loses_nothing(tmp_path, monkeypatch, at):
+    _fill(tmp_path, "a", "old")
+    _fill(tmp_path, "b", "old")
+    rename, calls = os.rename, []
+
+    def interrupted(source, target):
+        calls.append(source)
+        if len(calls) == at + 1:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        with staged_folders(tmp_path, ["a", "b"], force=True) as staging:
+            _fill(staging, "a", "new")
+            _fill(staging, "b", "new")
+    assert {p.name: (p / "file").read_text() for p in tmp_path.iterdir()} == {
+        "a": "old",
+        "b": "old",
+    }
+
+
+def test_a_file_that_cannot_be_written_is_told_before_long_work(tmp_path):
+    refuse_unwritable(tmp_path / "new" / "deep" / "x.json")
+    (tmp_path / "file").write_text("")
+    refuse_unwritable(tmp_path / "file")  # which is replaced
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(OutputError, match="is a folder"):
+        refuse_unwritable(tmp_path)
+    with pytest.raises(OutputError, match="cannot be written"):
+        refuse_unwritable(tmp_path / "file" / "x.json")
 
 
 def test_force_replaces(tmp_path):

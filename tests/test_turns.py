@@ -215,7 +215,7 @@ def test_a_sure_fragment_is_not_looked_for_elsewhere():
         raise AssertionError("looked at")
 
     for first in (_look(SURE), _look(SURE, 0.09), _look(6.0), _look(7.0, -0.3)):
-        assert find_turn(first, never, threshold=0.5, thorough=False) == (UPRIGHT, 0)
+        assert find_turn(first, never, threshold=0.5, thorough=False) == (UPRIGHT, first, 0)
 
 
 @pytest.mark.parametrize("half", [9.0, 20.0, 48.0])

@@ -62,10 +62,15 @@ def test_without_protection_nothing_is_expected():
 def test_heat_goes_from_dark_to_light_around_a_gray_picture():
     levels = np.repeat(np.linspace(0, 2 * HEAT_LEVELS, 50)[None], 20, 0)
     image = np.random.default_rng(0).integers(0, 256, (20, 50, 3), dtype=np.uint8)
-    drawn = heat(levels, image, (30, 5, 40, 15))
+    mask = np.zeros((20, 50), np.uint8)
+    mask[5:15, 30:40] = 255
+    mask[8, 33] = 0  # painted over: reconstructed, as what lies around
+    drawn = heat(levels, image, mask)
     brightness = drawn[0].astype(int).sum(1)
     assert (np.diff(brightness) >= 0).all() and (brightness[25:] == brightness[-1]).all()
     inside = drawn[5:15, 30:40]
+    np.testing.assert_array_equal(inside[3, 3], drawn[0, 33])
+    inside = np.delete(inside.reshape(-1, 3), 33, axis=0)
     assert (inside == inside[..., :1]).all() and inside.std() > 10
 
 

@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageFilter
 
+from ..errors import InputError
 from ..geometry import Box, box_to_pixels
 from .steps import Chain, Step
 
@@ -20,7 +21,11 @@ def libjpeg(image: np.ndarray, qf: int, subsampling: str = "4:2:0") -> np.ndarra
 
 def _through_codec(image: np.ndarray, kind: str, quality: int, **options: int) -> np.ndarray:
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, kind, quality=quality, **options)
+    try:
+        Image.fromarray(image).save(buffer, kind, quality=quality, **options)
+    except (OSError, ValueError) as error:  # too large for the format
+        height, width = image.shape[:2]
+        raise InputError(f"{width}x{height} pixels cannot be saved as {kind}: {error}") from error
     return np.asarray(Image.open(buffer))
 
 

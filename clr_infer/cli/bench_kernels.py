@@ -1,13 +1,13 @@
 """``bench kernels``."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from ..env import command_line
-from ..errors import OutputError, RuntimeUnavailable, UsageError
+from ..errors import RuntimeUnavailable, UsageError
+from .measured import add_files, check_files, publish
 
 __all__ = ["add_kernels_command"]
 
@@ -17,10 +17,7 @@ def add_kernels_command(suites: argparse._SubParsersAction) -> None:
     text = "measure the kernels beside their references, kornia and the real codec"
     parser = suites.add_parser("kernels", help=text, description=text)
     parser.set_defaults(run=_bench)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the JSON there")
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the roofline; bars if there is no GPU"
-    )
+    add_files(parser, "draw the roofline; bars if there is no GPU")
     parser.add_argument("--quick", action="store_true", help="one short look at each")
     parser.add_argument("--only", choices=("cpu", "gpu"), help="default: both, where there are")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU (default: one, and all)")
@@ -70,22 +67,10 @@ def _bench(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
+    check_files(args)
     result = run_kernels(_plan(args), command_line("clr-infer"), say, args.only, args.rehearse)
-    if args.output:
-        _write(args.output, json.dumps(result, indent=1, allow_nan=False) + "\n")
-        say(f"written to {args.output}")
-    if args.plot:
-        plot_kernels(result, args.plot)
-    print(kernel_tables(result))
+    publish(args, result, kernel_tables(result), plot_kernels)
     failed = failures(result)
     for line in failed:
         say(f"failed: {line}")
     return int(bool(failed))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise OutputError(f"the result cannot be written to {path}: {error}") from error

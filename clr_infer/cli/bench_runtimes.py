@@ -1,12 +1,12 @@
 """``bench runtimes``."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import RuntimeUnavailable
+from ..errors import RuntimeUnavailable, UsageError
+from .measured import add_files, check_files, publish
 
 __all__ = ["add_runtimes_suite"]
 
@@ -16,8 +16,7 @@ def add_runtimes_suite(suites: argparse._SubParsersAction) -> None:
     text = "measure every runtime and precision that works here beside PyTorch, eagerly run"
     parser = suites.add_parser("runtimes", help=text, description=text)
     parser.set_defaults(run=_bench)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the JSON there")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw throughput over batch size")
+    add_files(parser, "draw throughput over batch size")
     parser.add_argument(
         "--models", type=Path, metavar="DIR", help="exported precisions, or engines, as well"
     )
@@ -33,6 +32,8 @@ def _plan(args: argparse.Namespace) -> Any:
     values: dict[str, Any] = {}
     if args.quick:
         values = {"batches": (1,), "rounds": 3, "width": 1200, "height": 900, "picture_rounds": 1}
+    if min([*(args.batch or ()), 1 if args.rounds is None else args.rounds], default=1) < 1:
+        raise UsageError("--batch and --rounds must be at least 1")
     if args.batch:
         values["batches"] = tuple(sorted(set(args.batch)))
     if args.rounds:
@@ -51,15 +52,11 @@ def _bench(args: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
+    check_files(args)
+    plan = _plan(args)
     found, reasons = candidates(args.models, args.only)
-    result = run_suite(_plan(args), found, reasons, say)
-    if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-        say(f"written to {args.output}")
-    if args.plot:
-        plot_runtimes(result, args.plot)
-    print(_short(result))
+    result = run_suite(plan, found, reasons, say)
+    publish(args, result, _short(result), plot_runtimes)
     return 0
 
 

@@ -4,11 +4,11 @@ import argparse
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 from ..errors import RuntimeUnavailable, UsageError
 from ..specs import SPECS
+from .measured import add_files, check_files, publish
 
 __all__ = ["add_server_suite"]
 
@@ -18,8 +18,7 @@ def add_server_suite(suites: argparse._SubParsersAction) -> None:
     text = "measure a server beside the session and a plain FastAPI service"
     parser = suites.add_parser("server", help=text, description=text)
     parser.set_defaults(run=_bench)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the JSON there")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw latency over throughput")
+    add_files(parser, "draw latency over throughput")
     parser.add_argument("--quick", action="store_true", help="one short measurement of each kind")
     parser.add_argument("--calls", type=_words, metavar="A,B", help="locate,protect,recover")
     parser.add_argument("--networks", type=_words, metavar="A,B", help="localize,align and others")
@@ -119,14 +118,9 @@ def _bench(args: argparse.Namespace) -> int:
     plan = _plan(args)
     if args.slo:
         return _slo(args, plan, say)
+    check_files(args)
     result = run_suite(plan, say)
-    if args.output:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-        say(f"written to {args.output}")
-    if args.plot:
-        plot_server(result, args.plot)
-    print(_short(result))
+    publish(args, result, _short(result), plot_server)
     return 0
 
 

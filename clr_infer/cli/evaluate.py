@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UsageError
-from ..refine import REFINE_STEPS_MAX
 from ..settings import Settings
-from .images import add_networks, open_session
+from .images import add_networks, check_numbers, open_session
 from .inputs import expand_inputs, load_input
 
 if TYPE_CHECKING:
@@ -73,13 +72,12 @@ def _opener(args: argparse.Namespace) -> "Opener | None":
 def _evaluate(args: argparse.Namespace) -> int:
     from ..evaluate import check_folder, fg_jpeg, report
 
+    check_numbers(args)
     opener = _opener(args)
     given = {"strength": args.strength is not None, "refine": args.refine != 0}
     for option in [name for name, chosen in given.items() if chosen]:
         if args.set not in _PROTOCOL:
             raise UsageError(f"--{option} goes without --set {args.set}, which has its own")
-    if not 0 <= args.refine <= REFINE_STEPS_MAX:
-        raise UsageError(f"--refine must be 0 to {REFINE_STEPS_MAX}, not {args.refine}")
     if args.url and args.refine:
         raise UsageError("--url goes without --refine: servers take the payload as it is made")
     check_folder(args.output, force=args.force)

@@ -140,6 +140,7 @@ def check_numbers(args: argparse.Namespace) -> None:
         "frame": (0, math.inf),
         "max_pixels": (1, math.inf),
         "drain": (0, math.inf),
+        "seed": (0, math.inf),
     }
     for name, (low, high) in ranges.items():
         value = getattr(args, name, None)
@@ -244,7 +245,7 @@ def _write_extras(writer: Writer, word: str, result: Any) -> dict[str, str]:
     located = result.located
     drawn = overlay(result.image, located.box_px, altered_px=located.altered_px)
     mask = np.repeat(located.mask[..., None], 3, axis=2)
-    unsure = heat(result.uncertainty, result.image, located.box_px)
+    unsure = heat(result.uncertainty, result.image, located.mask)
     written = {}
     for name, pixels in zip(_EXTRAS, (mask, drawn, unsure), strict=True):
         beside = writer.path_beside(word, name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..errors import ClrError, ImageError, UsageError
+from ..errors import ClrError, ImageError, OutputError, UsageError
 from ..image_io import READ_SUFFIXES, LoadedImage, read_image
 from ..settings import Settings
 
@@ -37,16 +37,22 @@ def expand_inputs(words: Iterable[str], recursive: bool) -> list[str]:
         else:
             matches = sorted(glob.glob(word, recursive=True)) or [word]
         for match in matches:
-            path = Path(match)
-            if match != STANDARD_STREAM and path.is_dir():
-                inside = sorted(path.rglob("*") if recursive else path.iterdir())
-                images = (p for p in inside if p.suffix.lower() in READ_SUFFIXES and not p.is_dir())
-                found.update(dict.fromkeys(map(str, images)))
-            else:
+            if match == STANDARD_STREAM or not os.path.isdir(match):
+                found[match] = None
+                continue
+            try:
+                found.update(dict.fromkeys(_images_in(Path(match), recursive)))
+            except OSError:  # reported where it is read, as any file that cannot be
                 found[match] = None
     if not found:
         raise UsageError("no images among the inputs (folders are searched for known suffixes)")
     return list(found)
+
+
+def _images_in(folder: Path, recursive: bool) -> list[str]:
+    inside = sorted(folder.rglob("*") if recursive else folder.iterdir())
+    names = (str(path) for path in inside if path.suffix.lower() in READ_SUFFIXES)
+    return [name for name in names if not os.path.isdir(name)]
 
 
 def load_input(word: str, settings: Settings, frame: int | None) -> LoadedImage:
@@ -90,7 +96,12 @@ def for_each(
             record = {"input": word, "ok": False, "error": details}
             print(f"{shown(word)}: not enough memory", file=sys.stderr)
         if as_json:
-            print(json.dumps(record), flush=True)
+            try:
+                print(json.dumps(record), flush=True)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise OutputError(f"standard output cannot be written: {error}") from error
     return 1 if failed else 0
 
 

@@ -59,7 +59,7 @@ class Writer:
         if not args.output:
             raise UsageError("-o wants a name")
         self._out = out = Path(args.output)
-        self._folder = out.is_dir() or args.output.endswith(os.sep) or not out.suffix
+        self._folder = os.path.isdir(out) or args.output.endswith(os.sep) or not out.suffix
         if count > 1 and not self._folder:
             raise UsageError(f"{count} inputs need a folder, not the file {out}")
         named = None if self._folder or self.to_stdout else format_for(out).lower()
@@ -80,12 +80,13 @@ class Writer:
     def _refuse_shared_names(self, words: list[str]) -> None:
         first: dict[Path, str] = {}
         for word in () if self.to_stdout else words:
-            other = first.setdefault(self.path(word), word)
-            if other != word:
-                raise UsageError(
-                    f"{shown(other)} and {shown(word)} would both be written to "
-                    f"{shown(str(self.path(word)))}: give them other names, or run them one by one"
-                )
+            for path in (self.path(word), *(self.path_beside(word, n) for n in self.beside)):
+                other = first.setdefault(path, word)
+                if other != word:
+                    raise UsageError(
+                        f"{shown(other)} and {shown(word)} would both be written to "
+                        f"{shown(str(path))}: give them other names, or run them one by one"
+                    )
 
     def path(self, word: str) -> Path:
         """Where the result of an input goes: into a folder under its own name, or to one file."""

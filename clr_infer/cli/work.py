@@ -31,7 +31,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="default: demo_out",
     )
-    demo.add_argument("--steps", help="what happens to it, as for attack (default: crop, JPEG 80)")
+    demo.add_argument(
+        "--steps", help="what happens to it, as for attack, a crop first (default: crop, JPEG 80)"
+    )
     demo.add_argument("--turned", action="store_true", help="look for it on its sides and crooked")
     demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_networks(demo)
@@ -117,6 +119,8 @@ def _train(args: argparse.Namespace) -> int:
     if args.size < 32 or args.size % 32:
         raise UsageError(f"--size must be a multiple of 32, not {args.size}")
     _check_frame(args.frame)
+    if args.batch < 1:
+        raise UsageError(f"--batch must be at least 1, not {args.batch}")
     plan = Plan(
         minutes=args.minutes,
         size=args.size,
@@ -130,6 +134,7 @@ def _train(args: argparse.Namespace) -> int:
     if start is not None:  # with another seed the synchronisation codes would be others
         plan = replace(plan.fine_tuning(), seed=load_start(start).plan["seed"])
     photos = Photos(args.images, device, side_min=args.size // 2)
+    Photos(args.val, _device("cpu"), limit=1)  # what is needed in the end is asked for now
     Trainer(plan, photos, args.output, device, start).run()
     if not (args.output / "fg_jpeg.pt").exists():
         jpeg_plan = FgJpegPlan(minutes=args.fg_minutes, seed=args.seed)

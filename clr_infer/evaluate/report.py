@@ -22,6 +22,7 @@ from .. import __version__
 from ..attacks.steps import describe
 from ..env import command_line
 from ..errors import OutputError
+from ..staging import refuse_unwritable
 from .aggregate import aggregate
 from .plots import PLOTS, draw_plots
 from .protocol import Condition
@@ -167,11 +168,13 @@ def check_folder(folder: Path | str, *, force: bool = False) -> None:
     """Say before a long run whether its report can be written.
 
     Raises:
-        OutputError: it is no folder, or it holds a report and ``force`` was not given.
+        OutputError: it is no folder or not writable, or it holds a report and ``force`` was not
+            given.
     """
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target} is not a folder")
+    refuse_unwritable(target / REPORT_JSON)
     present = [name for name in _FILES if (target / name).exists()]
     if present and not force:
         raise OutputError(

@@ -51,7 +51,7 @@ def open_runtime(name: str, weights: Weights, threads: int | None = None) -> Run
     if name.split("+")[0] == "torch":
         from .torch_eager import TorchEager
 
-        return TorchEager(weights, name=name)
+        return TorchEager(weights, name=name, threads=threads)
     if name in ("tensorrt", "tensorrt-rtx"):
         from .tensorrt_engine import TensorRtEngines
 

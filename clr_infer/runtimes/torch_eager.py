@@ -1,6 +1,8 @@
 """PyTorch on a CPU or a GPU: eagerly the reference that exports are held against."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ModelError, RuntimeUnavailable
@@ -10,7 +12,7 @@ from ..weights import Weights
 from .base import Tensors
 from .torch_options import TorchOptions, in_16_bits
 
-__all__ = ["TorchEager"]
+__all__ = ["TorchEager", "cpu_threads"]
 
 
 class TorchEager:
@@ -22,6 +24,7 @@ class TorchEager:
         weights: where the safetensors file is.
         device: ``"cpu"``, ``"cuda"``, or ``None`` for a GPU if there is one.
         name: ``"torch"``, with options as in ``"torch+compile+bf16"``, see :class:`.TorchOptions`.
+        threads: of the CPU; ``None`` takes what PyTorch takes.
 
     Raises:
         UsageError: unknown options.
@@ -29,8 +32,15 @@ class TorchEager:
         WeightsError: the weights do not fit these networks.
     """
 
-    def __init__(self, weights: Weights, device: str | None = None, name: str = "torch") -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        device: str | None = None,
+        name: str = "torch",
+        threads: int | None = None,
+    ) -> None:
         self.name, options = name, TorchOptions.from_name(name)
+        self._threads = threads
         try:
             import torch
 
@@ -76,7 +86,7 @@ class TorchEager:
         if not self._networks:
             raise ModelError(f"{self.name} was closed; load it again")
         try:
-            with self._lock, self._torch.inference_mode():
+            with self._lock, cpu_threads(self._threads), self._torch.inference_mode():
                 outputs = self._networks[network](*(self._placed(value) for value in given))
         except (MemoryError, RuntimeError) as error:  # PyTorch's own are RuntimeErrors
             raise ModelError(f"{self.name} failed on {network}: {_advice(error)}") from error
@@ -95,6 +105,19 @@ class TorchEager:
         """Free the networks; what is running ends first."""
         with self._lock:
             self._networks.clear()
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Have PyTorch use so many threads of the CPU for a while; ``None`` leaves it as it is."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _advice(error: Exception) -> str:

@@ -90,7 +90,8 @@ def write_repository(
         files.update(_weight_files(target, weights, profile, engines))
     _check_free(folder, force)
     folder = folder.resolve()  # "." has no name to put in place
-    with staged_folders(folder.parent, [folder.name], force=True) as staging:
+    taken = folder.exists()  # a repository of ours to replace, or an empty folder
+    with staged_folders(folder.parent, [folder.name], force=taken) as staging:
         for name, content in files.items():
             path = staging / folder.name / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,18 @@ def test_options_that_make_no_sense_are_refused(name):
         clr_infer.load(name)
 
 
+def test_it_takes_as_many_threads_as_are_asked_for(frame, monkeypatch):
+    runtime, before, seen = clr_infer.load("torch", threads=1).runtime, torch.get_num_threads(), []
+    align = runtime._networks["align"]
+    monkeypatch.setitem(
+        runtime._networks,
+        "align",
+        lambda *given: (seen.append(torch.get_num_threads()), align(*given))[1],
+    )
+    runtime.run("align", {"received": frame})
+    assert seen == [1] and torch.get_num_threads() == before
+
+
 @pytest.mark.parametrize(
     ("options", "tolerance"),
     # bfloat16 has 8 bits of mantissa: through some 20 layers, half a level of 255 is lost

@@ -50,6 +50,14 @@ def test_bad_options_fail_before_training(folders, extra, code, capsys):
     assert not (folders / "run" / "checkpoint.pt").exists()
 
 
+def test_what_is_needed_in_the_end_is_asked_for_before_training(tmp_path, raccoon, capsys):
+    Image.fromarray(raccoon[:128, :160]).save(tmp_path / "photo.png")
+    folders = ["--images", str(tmp_path), "-o", str(tmp_path / "out"), "--val"]
+    assert main(["train", *folders, str(tmp_path / "nowhere")]) == 1
+    assert "nowhere" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert main(["train", *folders, str(tmp_path), "--batch", "0"]) == 2
+
+
 def test_fine_tuning_keeps_the_codes_of_what_it_starts_from(tmp_path, raccoon, monkeypatch):
     Image.fromarray(raccoon[:128, :160]).save(tmp_path / "photo.png")
     plans = []
