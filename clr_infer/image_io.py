@@ -154,10 +154,17 @@ def _select_frame(picture: ImageFile.ImageFile, settings: Settings, frame: int |
         raise ImageError(f"it holds no frame {frame} (0 is the first)") from error
 
 
-def image_size(content: bytes) -> tuple[int, int]:
-    """Width and height as a file's header says them; 0, 0 if it is no image that is read."""
+def image_size(content: bytes, frame: int | None = None) -> tuple[int, int]:
+    """Width and height as a file's header says them; 0, 0 if it is no image that is read.
+
+    Args:
+        content: the file, or its beginning.
+        frame: that is read, see :func:`read_image`: the pages of a TIFF have a size each.
+    """
     try:
         with Image.open(io.BytesIO(content), formats=_READ_FORMATS) as picture:
+            if frame and picture.format == "TIFF":
+                picture.seek(frame)
             return picture.size
     except Exception:  # what is wrong with it, reading says
         return 0, 0

@@ -76,6 +76,11 @@ def test_truncated_files_are_refused_by_name(tmp_path, file_format, share):
 def test_the_size_of_a_file_is_known_without_its_pixels(coffee):
     content = encode_image(coffee, format="JPEG")
     assert image_size(content) == image_size(content[:2000]) == (600, 400)
+    pages = [Image.new("RGB", size) for size in ((40, 50), (300, 200))]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    sizes = [image_size(buffer.getvalue(), frame) for frame in (None, 0, 1, 2)]
+    assert sizes == [(40, 50), (40, 50), (300, 200), (0, 0)]
     assert image_size(b"no image") == image_size(b"") == (0, 0)
 
 

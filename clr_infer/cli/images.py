@@ -17,6 +17,7 @@ from .server_options import add_server_options, open_served
 
 __all__ = ["add_commands", "add_networks", "check_numbers", "open_session", "session_settings"]
 
+_DAY_S = 86400
 _EXTRAS = ("mask", "overlay", "uncertainty")
 
 
@@ -139,7 +140,7 @@ def check_numbers(args: argparse.Namespace) -> None:
         "refine": (0, REFINE_STEPS_MAX),
         "frame": (0, math.inf),
         "max_pixels": (1, math.inf),
-        "drain": (0, math.inf),
+        **dict.fromkeys(("drain", "golden_interval", "golden_timeout"), (0, _DAY_S)),
         "seed": (0, math.inf),
     }
     for name, (low, high) in ranges.items():

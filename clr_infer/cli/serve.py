@@ -73,9 +73,9 @@ def _serve(args: argparse.Namespace) -> int:
     from ..serving.profiles import chosen_profile
     from ..weights import Weights
 
-    if args.golden_interval < 0 or args.golden_timeout <= 0:
-        raise UsageError("--golden-interval must be 0 or more, --golden-timeout above 0")
     check_numbers(args)
+    if args.golden_timeout == 0:
+        raise UsageError("--golden-timeout must be above 0")
     weights = Weights(args.weights)
     if args.cpu_runtime != "onnxruntime":
         open_runtime(args.cpu_runtime, weights).close()  # or say what to install, at once
@@ -111,6 +111,7 @@ def _serve(args: argparse.Namespace) -> int:
                 print(event, file=sys.stderr, flush=True)
         print("finishing what is under way", file=sys.stderr, flush=True)
     finally:
+        started.set()  # nothing interrupts what cleans up
         gentle = server.stop()
     return 0 if gentle else ServerError.exit_code
 

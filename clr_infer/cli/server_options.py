@@ -1,6 +1,7 @@
 """The options of every command that can work on a server."""
 
 import argparse
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,8 @@ def open_client(args: argparse.Namespace, settings: Settings):  # noqa: ANN201
         from ..client import Client
     except ImportError as error:
         raise UsageError(f'--url needs pip install "clr_infer[client]" ({error})') from error
-    if args.timeout <= 0:
-        raise UsageError("--timeout must be above 0")
+    if not 0 < args.timeout < math.inf:
+        raise UsageError(f"--timeout must be above 0 and finite, not {args.timeout:g}")
     return Client(
         args.url,
         timeout_s=args.timeout,

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, nullcontext
 from pathlib import Path
+from threading import TIMEOUT_MAX
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..errors import (
     ModelNotServed,
     RequestRefused,
     ServerUnavailable,
+    UsageError,
 )
 from ..results import Located, Protected, Recovered, Simulated
 from ..serving.contract import IMAGE_MODELS
@@ -32,7 +34,7 @@ __all__ = ["DEFAULT_CONCURRENCY", "DEFAULT_TIMEOUT_S", "AsyncClient"]
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_CONCURRENCY = 16
-_FORGET_S = 5.0  # for a server to forget regions of shared memory; a client's end waits for it
+_CLOSE_S = 5.0  # for a server to forget regions of shared memory; a client's end waits for it
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class AsyncClient:
             threshold, feather and secret of copies.
 
     Raises:
-        UsageError: no such address.
+        UsageError: no such address, or no such time.
         RuntimeUnavailable: tritonclient is not installed, or there is no such shared memory here.
     """
 
@@ -74,6 +76,8 @@ class AsyncClient:
         tls_cert: tuple[Path, Path] | None = None,
         settings: Settings = DEFAULT_SETTINGS,
     ) -> None:
+        if not 0 < timeout_s <= TIMEOUT_MAX:
+            raise UsageError(f"timeout_s must be above 0 and finite, not {timeout_s!r}")
         kind = region_kind(shared_memory)
         bearer = {"Authorization": f"Bearer {token}"} if token else {}
         self._transport: Transport = open_transport(
@@ -82,8 +86,8 @@ class AsyncClient:
         self.url, self.timeout_s, self.settings = url, timeout_s, settings
         self._retry, self._budget = retry, Budget(retry)
         self._under_way = UnderWay()
-        forget_s, ask = min(timeout_s, _FORGET_S), self._transport.ask
-        self._shared = SharedMemory(kind, ask, forget_s) if kind else None
+        close_s, ask = min(timeout_s, _CLOSE_S), self._transport.ask
+        self._shared = SharedMemory(kind, ask, close_s) if kind else None
 
     async def protect(
         self, image: object, *, psnr_db: float | None = None, copy: bool = False

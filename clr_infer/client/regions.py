@@ -1,5 +1,6 @@
 """Regions of memory that a client and a server on the same host both see, on the host or a GPU."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -8,6 +9,9 @@ import numpy as np
 from ..errors import ModelError, RuntimeUnavailable, UsageError
 
 __all__ = ["KINDS", "CudaRegion", "Region", "SystemRegion", "region_kind"]
+
+
+_SHM = "/dev/shm"
 
 
 class Region(Protocol):
@@ -48,6 +52,9 @@ class SystemRegion:
     Args:
         name: unique.
         size: in bytes.
+
+    Raises:
+        ModelError: there is no room: who writes into what is not there is killed.
     """
 
     register, unregister = "register_system_shared_memory", "unregister_system_shared_memory"
@@ -56,9 +63,15 @@ class SystemRegion:
         from tritonclient.utils import shared_memory
 
         self.name, self.size, self._module = name, size, shared_memory
-        self._handle = shared_memory.create_shared_memory_region(
-            name, f"/{name}", size, create_only=True
-        )
+        try:
+            free = os.statvfs(_SHM)
+            if size > free.f_bavail * free.f_frsize:
+                raise ModelError(f"no {size} bytes of shared memory: {_SHM} is too full")
+            self._handle = shared_memory.create_shared_memory_region(
+                name, f"/{name}", size, create_only=True
+            )
+        except (OSError, shared_memory.SharedMemoryException) as error:
+            raise ModelError(f"no {size} bytes of shared memory: {error}") from error
 
     @staticmethod
     def check() -> None:

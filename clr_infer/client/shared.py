@@ -23,6 +23,15 @@ PREFIX = "clr_infer_"
 Place = tuple[str, int, int]
 """Where a tensor lies: the name of the region, bytes, and the first of them."""
 
+_FORGET_S, _BUSY_S = 5.0, 120.0
+"""The time for the server to forget a region, and to go on with a request that was given up."""
+
+_IN_USE, _AGAIN_S = "in use", 0.2
+"""What it says of regions that such a request still works with, and when to ask it again."""
+
+_LATE_S = 1.0
+"""When a region whose registration was not answered is known to the server, if it ever will be."""
+
 _Ask = Callable[..., Awaitable[Any]]
 
 
@@ -101,14 +110,16 @@ class SharedMemory:
         kind: of all regions.
         ask: calls the server's methods of shared memory: a name, the time for it in seconds, and
             arguments.
-        forget_s: the time for the server to forget a request's regions, of which nobody but
-            :meth:`close` waits.
+        close_s: how long :meth:`close` waits for the server to forget regions; nobody else does.
     """
 
     def __init__(
-        self, kind: type[SystemRegion] | type[CudaRegion], ask: _Ask, forget_s: float
+        self,
+        kind: type[SystemRegion] | type[CudaRegion],
+        ask: _Ask,
+        close_s: float,
     ) -> None:
-        self._kind, self._ask, self._forget_s = kind, ask, forget_s
+        self._kind, self._ask, self._close_s = kind, ask, close_s
         self._free: list[Lease] = []
         self._all: list[Lease] = []
         self._forgetting: set[asyncio.Task] = set()
@@ -158,8 +169,11 @@ class SharedMemory:
         try:
             for region in lease.regions:
                 await self._ask(region.register, left_s(until), **region.registration())
-        except BaseException:
+        except RequestRefused:
             self._drop(lease)
+            raise
+        except BaseException:  # not answered: the server may be about to make them known
+            self._drop(lease, _LATE_S)
             raise
         return lease
 
@@ -169,22 +183,30 @@ class SharedMemory:
         for lease in list(self._all):
             self._drop(lease)
         if self._forgetting:
-            await asyncio.wait(self._forgetting)
+            _, late = await asyncio.wait(self._forgetting, timeout=self._close_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
-    def _drop(self, lease: Lease) -> None:
-        """Remove regions here at once, and from the server in the background."""
+    def _drop(self, lease: Lease, after_s: float = 0.0) -> None:
+        """Remove regions here at once, and from the server in the background, after a while."""
         if lease not in self._all:
             return
         self._all.remove(lease)
         lease.destroy()
-        task = asyncio.create_task(self._forget(lease))
+        task = asyncio.create_task(self._forget(lease, after_s))
         self._forgetting.add(task)
         task.add_done_callback(self._forgetting.discard)
 
-    async def _forget(self, lease: Lease) -> None:
-        until = time.monotonic() + self._forget_s
+    async def _forget(self, lease: Lease, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        until = time.monotonic() + _BUSY_S
         for region in lease.regions:
-            try:
-                await self._ask(region.unregister, left_s(until), name=region.name)
-            except ClrError:  # a server that is gone holds no regions
-                pass
+            while True:
+                try:
+                    await self._ask(region.unregister, _FORGET_S, name=region.name)
+                    break
+                except ClrError as error:  # a server that is gone holds no regions
+                    if _IN_USE not in str(error) or time.monotonic() > until:
+                        break
+                await asyncio.sleep(_AGAIN_S)

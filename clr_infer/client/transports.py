@@ -172,22 +172,29 @@ def open_transport(
         tls_cert: PEM files of a certificate of one's own and its key.
 
     Raises:
-        UsageError: not such an address, or a file is missing.
+        UsageError: not such an address, files that it has no use for, or one that is missing or no
+            PEM.
         RuntimeUnavailable: tritonclient is not installed, or gRPC was in use before a fork.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{url!r} is no address: {error}") from error
     if parts.scheme not in ("grpc", "grpcs", "http", "https") or not parts.netloc:
         raise UsageError(
             f"{url!r}: an address is grpc://host:8001 or http://host:8000 (or grpcs, https)"
         )
+    secure = parts.scheme in ("grpcs", "https")
+    if (tls_ca or tls_cert) and not secure:
+        raise UsageError(f"{url!r} is not encrypted: certificates go with grpcs:// and https://")
     for path in (tls_ca, *(tls_cert or ())):
         if path is not None and not path.is_file():
             raise UsageError(f"there is no file {str(path)!r}")
     try:
         if parts.scheme.startswith("grpc"):
-            return _open_grpc(parts.netloc, parts.scheme == "grpcs", headers, tls_ca, tls_cert)
+            return _open_grpc(parts.netloc, secure, headers, tls_ca, tls_cert)
         address = parts.netloc + parts.path.rstrip("/")
-        return _open_http(address, parts.scheme == "https", headers, tls_ca, tls_cert)
+        return _open_http(address, secure, headers, tls_ca, tls_cert)
     except ImportError as error:
         raise RuntimeUnavailable(
             f'the client needs tritonclient: pip install "clr_infer[client]" ({error})'
@@ -232,9 +239,12 @@ def _open_http(
 
     context = None
     if secure:
-        context = ssl.create_default_context(cafile=str(tls_ca) if tls_ca else None)
-        if tls_cert:
-            context.load_cert_chain(*map(str, tls_cert))
+        try:
+            context = ssl.create_default_context(cafile=str(tls_ca) if tls_ca else None)
+            if tls_cert:
+                context.load_cert_chain(*map(str, tls_cert))
+        except OSError as error:
+            raise UsageError(f"the certificates cannot be read: {error}") from error
     client = module.InferenceServerClient(
         address, conn_limit=1024, conn_timeout=86400.0, ssl=secure, ssl_context=context
     )

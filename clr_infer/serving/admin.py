@@ -10,7 +10,7 @@ from ..errors import ServerError
 
 __all__ = ["Admin"]
 
-_CALL_S = 30.0
+_CALL_S, _LEAST_S = 30.0, 0.1
 
 
 class Admin:
@@ -66,20 +66,23 @@ class Admin:
             ServerError: they are not done by then.
         """
         for model in models:
-            self._ask(self._client.unload_model, model_name=model, headers=self._headers)
-        while busy := self._loaded() & set(models):
+            call_s = min(max(until - time.monotonic(), _LEAST_S), _CALL_S)
+            self._ask(self._client.unload_model, call_s, model_name=model, headers=self._headers)
+        while busy := self._loaded(until) & set(models):
             if time.monotonic() > until:
                 raise ServerError(f"still at work: {', '.join(sorted(busy))}")
             time.sleep(0.05)
 
-    def _loaded(self) -> set[str]:
-        answer = self._ask(self._client.get_model_repository_index, headers=self._headers)
+    def _loaded(self, until: float) -> set[str]:
+        call_s = min(max(until - time.monotonic(), _LEAST_S), _CALL_S)
+        index = self._client.get_model_repository_index
+        answer = self._ask(index, call_s, headers=self._headers)
         return {m.name for m in answer.models if m.state in ("READY", "UNLOADING")}
 
-    def _ask(self, method: Callable[..., Any], **arguments: Any) -> Any:
+    def _ask(self, method: Callable[..., Any], call_s: float = _CALL_S, **arguments: Any) -> Any:
         from tritonclient.utils import InferenceServerException
 
         try:
-            return method(client_timeout=_CALL_S, **arguments)
+            return method(client_timeout=call_s, **arguments)
         except InferenceServerException as error:
             raise failure(error.status(), error.message() or "") from error

@@ -168,7 +168,12 @@ class EmbeddedServer:
                 raise ServerError(f"the server ended again ({code}); its log: {self._log_tail()}")
             self._restarted += 1
             self._clean_up()
-            self._launch()
+            try:
+                self._launch()
+            except ServerError as error:
+                self._process.kill()
+                self._process.wait()
+                return [f"the server ended ({code}) and did not start again: {error}"]
             self._heart.forget()
             return [f"the server ended ({code}) and was started again"]
         running = stub_processes(self.pid)

@@ -38,6 +38,7 @@ __all__ = ["ImageModel", "answer"]
 _IMAGES_AT_ONCE = 2
 """So many of the largest images are worked on at once, or more small ones."""
 
+_GONE = "the client no longer waits"
 _NO_IMAGE = np.zeros(1, np.uint8)
 _NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
 _NO_CELLS = np.zeros((1, 1), np.float32)
@@ -97,14 +98,15 @@ class ImageModel:
 
     def _respond(self, request: Any, since: float) -> Any:
         codes = self._backend.TritonError
-        late = 0 < request.timeout() < (time.monotonic() - since) * 1e6
-        if late or request.is_cancelled():
-            return self._failure("the client no longer waits", codes.CANCELLED)
+        if self._is_gone(request, since):
+            return self._failure(_GONE, codes.CANCELLED)
         try:
             inputs = {tensor.name(): to_array(tensor) for tensor in request.inputs()}
             parameters = json.loads(request.parameters() or "{}")
             wanted = set(request.requested_output_names())
-            with self._room.taken(_pixels(self._spec, inputs)):
+            with self._room.taken(_pixels(self._spec, inputs, parameters)):
+                if self._is_gone(request, since):  # while it waited
+                    return self._failure(_GONE, codes.CANCELLED)
                 outputs = answer(self._session, self._spec, inputs, parameters, wanted)
             tensors = [from_array(name, array) for name, array in outputs.items()]
             return self._backend.InferenceResponse(tensors)
@@ -116,6 +118,10 @@ class ImageModel:
             return self._failure("not enough memory for this image", codes.UNAVAILABLE)
         except Exception as error:  # a request without a response would wait for ever
             return self._failure(f"{type(error).__name__}: {error}", codes.INTERNAL)
+
+    def _is_gone(self, request: Any, since: float) -> bool:
+        late = 0 < request.timeout() < (time.monotonic() - since) * 1e6
+        return bool(late or request.is_cancelled())
 
     def _failure(self, text: str, code: int) -> Any:
         return self._backend.InferenceResponse(error=self._backend.TritonError(text, code))
@@ -184,12 +190,13 @@ def answer(
     return outputs
 
 
-def _pixels(spec: ImageModelSpec, inputs: dict[str, np.ndarray]) -> int:
+def _pixels(spec: ImageModelSpec, inputs: dict[str, np.ndarray], parameters: dict[str, Any]) -> int:
     """The pixels that a request has room for: those of its image, or of what is recovered."""
     if "pixels" in inputs:
         height, width = inputs["pixels"].shape[:2]
     else:
-        width, height = image_size(inputs.get("image", _NO_IMAGE).tobytes())
+        content = inputs.get("image", _NO_IMAGE).tobytes()
+        width, height = image_size(content, parameters.get("frame"))
     return width * height * (RECOVERED_TIMES if spec.call == "recover" else 1)
 
 

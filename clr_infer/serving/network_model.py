@@ -48,7 +48,8 @@ class NetworkModel:
             try:
                 outputs = self._run(list(accepted.values()))
             except ClrError as error:
-                outputs = [self._failure(error, self._backend.TritonError.INTERNAL)] * len(accepted)
+                code = self._backend.TritonError.INTERNAL
+                outputs = [self._failure(error, code) for _ in accepted]  # one each: they are freed
             for index, response in zip(accepted, outputs, strict=True):
                 responses[index] = response
         return responses

@@ -237,6 +237,26 @@ def test_strange_addresses_are_refused(url):
         Client(url)
 
 
+def test_an_address_that_is_none_is_refused():
+    with pytest.raises(UsageError, match="no address"):
+        Client("grpc://[::1:8001")
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_call_has_a_time(seconds):
+    with pytest.raises(UsageError, match="above 0 and finite"):
+        Client("grpc://localhost:1", timeout_s=seconds)
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_certificates_are_not_left_out_silently(scheme, tmp_path):
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(UsageError, match="not encrypted"):
+        Client(f"{scheme}://localhost:1", tls_ca=tmp_path / "ca.pem", token="secret")
+    with pytest.raises(UsageError, match="certificates cannot be read"):
+        Client("https://localhost:1", tls_ca=tmp_path / "ca.pem")
+
+
 def test_tokens_and_headers_are_sent():
     with Client("grpc://localhost:1", token="secret", headers={"X-Team": "a"}) as client:
         sent = client._client._transport._headers

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from clr_infer.cli import main
-from clr_infer.client import Client
+from clr_infer.client import Client, regions
 from clr_infer.client.regions import CudaRegion, SystemRegion, region_kind
 from clr_infer.client.shared import Lease, SharedMemory
 from clr_infer.errors import ModelError, RequestRefused, RuntimeUnavailable, UsageError
@@ -113,6 +113,16 @@ def test_a_refusal_leaves_nothing_behind(kind, cuda):
     with pytest.raises(RequestRefused):
         asyncio.run(_lease(SharedMemory(kind, server.ask, 5.0), 10, 10))
     assert _files() == before and not cuda.regions
+
+
+def test_memory_that_is_not_there_is_told_and_not_written_to(monkeypatch):
+    before = _files()
+    with pytest.raises(ModelError, match="too full"):
+        SystemRegion("clr_infer_test_huge", 1 << 60)
+    monkeypatch.setattr(regions, "_SHM", "/nowhere")
+    with pytest.raises(ModelError, match="shared memory"):
+        SystemRegion("clr_infer_test_small", 10)
+    assert _files() == before
 
 
 def test_cuda_regions_are_announced_by_their_handles(cuda):

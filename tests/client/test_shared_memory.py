@@ -138,6 +138,29 @@ def test_a_call_without_regions_has_what_is_left(run):
     assert fake.with_regions == [True, False]
 
 
+def test_regions_that_are_still_in_use_are_forgotten_later(run):
+    """The server goes on with a call that was given up, and lets its regions go after that."""
+
+    class Busy(Fake):
+        until = time.monotonic() + 1.0
+
+        async def ask(self, method, timeout_s, *, name, **arguments):
+            if method.startswith("unregister") and time.monotonic() < self.until:
+                raise ServerError(f"Cannot unregister region '{name}', it is currently in use.")
+            await super().ask(method, timeout_s, name=name, **arguments)
+
+    fake = Busy(infer=60.0)
+
+    async def work(client):
+        with pytest.raises(DeadlineExceeded):
+            await _protect(client)
+        assert not fake.forgotten and not client._shared._all
+        await asyncio.sleep(1.3)
+        assert sorted(fake.forgotten) == sorted(fake.known) and fake.known
+
+    run(fake, work, timeout_s=0.2)
+
+
 @pytest.mark.parametrize("word", ["register", "infer"])
 def test_a_cancelled_call_ends_at_once(run, word):
     async def work(client):

@@ -3,6 +3,7 @@
 import concurrent.futures
 import io
 import json
+import os
 import time
 import urllib.request
 from pathlib import Path
@@ -263,6 +264,26 @@ def test_what_nobody_waits_for_is_not_worked_on(serving, photo, transport):
     answered = sum(isinstance(one, Located) for one in outcomes)
     assert missed + answered == 80 and missed > 4 * MAX_BATCH  # more than are under way at once
     assert worked_on - answered < missed / 2
+
+
+def test_regions_of_calls_that_were_given_up_are_forgotten(serving, photo):
+    address = serving.urls["grpc"].removeprefix("grpc://")
+    options = {"timeout_s": 0.06, "retry": Retry(budget=0), "shared_memory": True}
+    with triton.InferenceServerClient(address) as server:
+
+        def forgotten():
+            answer = server.get_system_shared_memory_status(as_json=True)
+            known = {name for name in answer.get("regions", {}) if f"_{os.getpid()}_" in name}
+            leases = hasty._client._shared._all  # of calls that were answered: for the next ones
+            return known <= {region.name for lease in leases for region in lease.regions}
+
+        with Client(serving.urls["grpc"], **options) as hasty:
+            outcomes = [one for _, one in hasty.stream("recover", [photo] * 16, concurrency=16)]
+            assert any(isinstance(one, DeadlineExceeded) for one in outcomes)
+            until = time.monotonic() + 10.0
+            while not forgotten() and time.monotonic() < until:
+                time.sleep(0.1)
+            assert forgotten()
 
 
 def test_a_full_queue_turns_requests_away(serving, photo):
