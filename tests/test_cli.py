@@ -255,6 +255,8 @@ def test_bad_values_say_what_is_wrong(words, message, capsys, tmp_path, monkeypa
         ["serve", "--golden-timeout", "0"],
         ["health", "--url", "grpc://127.0.0.1:9", "--timeout", "inf"],
         ["serve", "--max-pixels", "-1"],
+        ["serve", "--max-pixels", "700000"],
+        ["export", "repository", "--target", "python", "--engines", "x", "-o", "y"],
         ["serve", "--http-port", "99999"],
         ["serve", "--http-port", "8123", "--grpc-port", "8123"],
         ["export", "weights", "run", "--val", "x", "-o", "y", "--frame", "32"],

@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 
 from ..errors import RuntimeUnavailable, ServerError, UsageError
+from ..image_io import image_size
+from ..samples import SAMPLE
 from ..settings import Settings
 from .images import check_numbers, session_settings
 from .repository import add_profile
@@ -76,6 +78,12 @@ def _serve(args: argparse.Namespace) -> int:
     check_numbers(args)
     if args.golden_timeout == 0:
         raise UsageError("--golden-timeout must be above 0")
+    width, height = image_size(SAMPLE.read_bytes())
+    if args.max_pixels is not None and args.max_pixels < width * height:
+        raise UsageError(
+            f"--max-pixels must be at least {width * height}: the server proves itself with a "
+            f"picture of {width}x{height}"
+        )
     weights = Weights(args.weights)
     if args.cpu_runtime != "onnxruntime":
         open_runtime(args.cpu_runtime, weights).close()  # or say what to install, at once

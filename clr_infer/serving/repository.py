@@ -81,10 +81,12 @@ def write_repository(
         force: replace a folder that is a repository of ours.
 
     Raises:
-        UsageError: an unknown target, or engines are missing.
+        UsageError: an unknown target, or engines that are missing or of no use.
         OutputError: the folder exists, or cannot be written.
         WeightsError: weights are missing or damaged.
     """
+    if engines is not None and target != "tensorrt":
+        raise UsageError(f"target {target} has no use for engines: they go with tensorrt")
     files = {k: v.encode() for k, v in repository_texts(target, weights, profile, settings).items()}
     if with_weights:
         files.update(_weight_files(target, weights, profile, engines))
