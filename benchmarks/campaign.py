@@ -42,7 +42,7 @@ PARTS = {
     "fg-jpeg": "fg_jpeg_kodak.json",
 }
 """Sets of ``clr-infer evaluate`` and their results; the large ones are packed."""
-_REFINED = ["--set", "targets", "--refine", "160"]
+_REFINED = ["--set", "targets", "--refine", "320"]
 """What the part ``refined`` measures."""
 FAILURES, TURNED, COPIED, SHEET = GALLERIES = ("failures", "turned", "copied", "sheet")
 _WITHOUT_WORKERS = {"fg-jpeg"}

@@ -1,10 +1,11 @@
 """Refined protection: a payload improved for one image, in seconds instead of milliseconds.
 
 The protect network writes the payload of any image in one pass. Given time, that of a single image
-can be improved: by descending the loss of training over crops and post-processing drawn anew in
-each step, with the networks that will read it held as they are. Beside what the recover network
-makes of it, the loss counts what the perturbation costs in SSIM, and how surely the localize
-network finds the template, which stays what it is, in the midst of the payload.
+can be improved at the same strength: by descending the loss of training over crops and
+post-processing drawn anew in each step, with the networks that will read it held as they are.
+Beside what the recover network makes of it, the loss counts what the perturbation costs in SSIM,
+and how surely the localize network finds the template, which stays what it is, in the midst of the
+payload.
 """
 
 import threading
@@ -28,16 +29,21 @@ REFINE_STEPS_MAX = 1000
 _RATE = 0.15
 """Size of a step at the start, as a share of the payload's own deviation."""
 
-_VISIBILITY = 1.5
+_DECIBELS = 0.3
+"""Weight of the logarithm of the squared error: three times that of training, as there is but one
+image to do well on."""
+
+_VISIBILITY = 3.0
 """Weight of what the perturbation costs in SSIM."""
 
-_FINDING = 0.02
+_FINDING = 0.1
 """Weight of the logarithm of the log-odds that say where the fragment lay."""
 
 _ODDS_FLOOR = 1e-3
 
-_PLAIN_SHARE = 0.2
-"""How often the image is only cropped, beside those that no post-processing happens to befall."""
+_PLAIN_SHARE, _HALVED_SHARE = 0.3, 0.08
+"""How often the image is only cropped, and how often it is halved and saved as JPEG, beside those
+that it happens to befall: at both ends there is most to gain."""
 
 _KEPT_MIN = 0.5
 _NATIVE_AREA_MAX = 2.0
@@ -92,24 +98,35 @@ class Refiner:
     def _descend(self, pixels: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
         import torch
 
-        size, strength = self._protect.size, self._protect.nominal_psnr_db
+        size = self._protect.size
         frame = torch.from_numpy(to_frame(pixels, size))[None].to(self.device)
         native = torch.tensor(reduce_pixels(pixels, _NATIVE_AREA_MAX * size**2))
         native = native.permute(2, 0, 1)[None].to(self.device) / 255.0
         with torch.no_grad():
             payload = self._protect.payload(frame)
+            power = self._shaped(payload, frame).square().mean()
         scale = float(payload.std())
         change = torch.zeros_like(payload, requires_grad=True)
         optimizer = torch.optim.Adam([change], betas=(0.8, 0.95))
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * scale * (1.0 - step / steps)
-            residual = self._protect.shape(payload + change, frame, strength)
+            residual = self._shaped(payload + change, frame, power)
             (change.grad,) = torch.autograd.grad(self._loss(residual, frame, native, rng), change)
             optimizer.step()
         with torch.no_grad():
-            residual = self._protect.shape(payload + change, frame, strength)
+            residual = self._shaped(payload + change, frame, power)
         return residual[0].cpu().numpy()
+
+    def _shaped(
+        self,
+        payload: "torch.Tensor",
+        frame: "torch.Tensor",
+        power: "torch.Tensor | None" = None,
+    ) -> "torch.Tensor":
+        """The residual of a payload, and of this power: what hits its ceilings goes elsewhere."""
+        residual = self._protect.shape(payload, frame, self._protect.nominal_psnr_db)
+        return residual if power is None else residual * (power / residual.square().mean()).sqrt()
 
     def _loss(
         self,
@@ -119,14 +136,16 @@ class Refiner:
         rng: np.random.Generator,
     ) -> "torch.Tensor":
         """What is wrong with a residual, 1x3xSxS, after one crop and some post-processing."""
-        from .attacks.curriculum import Attack, draw_attack, draw_crop
+        from .attacks.curriculum import Attack, draw_attack, draw_crop, draw_halved
         from .attacks.simulate import beside, resize
         from .kernels.reference import place
         from .train.forward import attack_alike, merge_residual, recovery_loss
         from .visibility import ssim_lost
 
-        if rng.random() < _PLAIN_SHARE:
-            attack = Attack((), draw_crop(rng, _KEPT_MIN), ())
+        kind = rng.random()
+        if kind < _PLAIN_SHARE + _HALVED_SHARE:
+            after = () if kind < _PLAIN_SHARE else draw_halved(rng)
+            attack = Attack((), draw_crop(rng, _KEPT_MIN), after)
         else:
             attack = draw_attack(rng, 1.0, _KEPT_MIN)
         views = attack_alike(merge_residual(native, residual), [attack], rng)
@@ -137,7 +156,7 @@ class Refiner:
         canvas, mask = place(aligned.float(), crop_box)
         with self._precision():
             reading = self._recover.read(canvas, mask)
-        recovered, _ = recovery_loss(reading, frame, mask)
+        recovered, _ = recovery_loss(reading, frame, mask, _DECIBELS)
         odds = self._localize.odds_of(received, crop_box)
         found = (odds + _ODDS_FLOOR).log().mean()
         return recovered + _VISIBILITY * ssim_lost(residual, frame) - _FINDING * found

@@ -42,8 +42,7 @@ def test_without_steps_it_is_the_network(session, refiner, coffee):
 def test_steps_change_the_payload_and_keep_the_strength(refiner, coffee):
     plain, refined = refiner.residual(coffee, 0), refiner.residual(coffee, 2)
     assert np.abs(refined - plain).max() > 0.5 / 255  # what rounding shows
-    nominal = Weights().psnr_db
-    assert nominal - 0.1 < residual_psnr_db(refined) < nominal + 0.6  # more where all is smooth
+    assert residual_psnr_db(refined) == pytest.approx(residual_psnr_db(plain), abs=1e-3)
     np.testing.assert_array_equal(refined, refiner.residual(coffee, 2))  # the same each time
 
 
@@ -57,7 +56,9 @@ def test_the_price_of_visibility_is_what_ssim_loses(raccoon, levels):
     assert float(ssim_lost(noise * 0.0, original)) == 0.0
 
 
-def test_what_was_cropped_away_is_recovered_better(session, raccoon):
+def test_at_the_same_strength_it_is_recovered_better_seen_less_and_found_more_surely(
+    session, raccoon
+):
     height, width = raccoon.shape[:2]
     box = Box(0.1, 0.2, 0.9, 0.95)
     seen = crop_mask(box_to_pixels(box, width, height), width, height) > 0
@@ -68,10 +69,12 @@ def test_what_was_cropped_away_is_recovered_better(session, raccoon):
         guess = recover_with_true_box(session, received, box, (width, height))
         return psnr_outside(raccoon, guess, seen)
 
-    plain, refined = (session.protect(raccoon, refine=steps).image for steps in (0, 30))
+    made = [session.protect(raccoon, refine=steps) for steps in (0, 60)]
+    assert made[1].psnr_db == pytest.approx(made[0].psnr_db, abs=0.02)
+    plain, refined = (one.image for one in made)
     for quality in (80, 60):
         assert recovered_db(refined, quality) > recovered_db(plain, quality) + 0.1
-    assert ssim(raccoon, refined) > ssim(raccoon, plain) + 0.001
+    assert ssim(raccoon, refined) > ssim(raccoon, plain)
     scores = [
         session.runtime.run("localize", {"received": to_frame(image, session.runtime.size)[None]})
         for image in (plain, refined)

@@ -6,7 +6,7 @@ import numpy as np
 
 from .steps import Chain, Step
 
-__all__ = ["Attack", "draw_alike", "draw_attack", "draw_crop"]
+__all__ = ["Attack", "draw_alike", "draw_attack", "draw_crop", "draw_halved"]
 
 _FILTERS = ("resize", "gaussian", "median", "median", "noise", "tone")
 """The median is drawn more often: it is the hardest to learn."""
@@ -59,6 +59,11 @@ def _draw_hardest(rng: np.random.Generator) -> Chain:
     if rng.random() < 0.57:
         median = Step("median", (5,))
         return (median, _draw_jpeg(rng, 0.6, 60)) if rng.random() < 0.35 else (median,)
+    return draw_halved(rng)
+
+
+def draw_halved(rng: np.random.Generator) -> Chain:
+    """Draw a reduction to about half, and JPEG after it."""
     return Step("resize", (float(rng.uniform(0.45, 0.7)),)), _draw_jpeg(rng, 0.7, 60)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .tables import number, signed, table
+from .uncertainty import expected_and_measured
 
 __all__ = ["refined_sentence", "refined_table"]
 
@@ -44,6 +45,12 @@ def _seconds(report: dict[str, Any]) -> float:
     return float(np.median([image["protect_ms"] for image in report["images"]])) / 1000.0
 
 
+def _too_sure(report: dict[str, Any]) -> float:
+    """By how many dB more is expected of the cropped-out area than it has, on average."""
+    expected, measured = expected_and_measured(report["cases"]).T
+    return float((expected - measured).mean())
+
+
 def refined_table(plain: dict[str, Any], refined: dict[str, Any]) -> str:
     """Every condition of both reports: the cropped-out area of the same crops, and the place.
 
@@ -71,13 +78,15 @@ def refined_table(plain: dict[str, Any], refined: dict[str, Any]) -> str:
     same = [r for r in refined["cases"] if (r["condition"], r["kept"], r["image"]) in seen]
     found = sum(row["protected"] for row in same)
     alarms = sum(row["unprotected_verdict"] for row in same)
-    facts = refined["facts"]
+    facts, (bias, plain_bias) = refined["facts"], (_too_sure(one) for one in (refined, plain))
     return (
         f"{table(header, rows)}\n\nProtected: PSNR {visible[1]['psnr']['mean']:.2f} dB on average "
         f"({visible[0]['psnr']['mean']:.2f} as the network makes it), "
         f"{visible[1]['psnr']['min']:.2f} at least; SSIM {visible[1]['ssim']['mean']:.4f} "
         f"({visible[0]['ssim']['mean']:.4f}), {visible[1]['ssim']['min']:.4f} at least. "
         f"{found:,} of the {len(same):,} fragments are recognised, {alarms} unprotected ones are "
-        f"taken for protected. {facts['refine']} steps take {_seconds(refined):.0f} seconds an "
-        f"image, the median, {facts['workers']} at a time on {facts['machine']['cpus']} CPUs."
+        f"taken for protected. The PSNR that is expected of the cropped-out area lies "
+        f"{bias:+.2f} dB from what it is, on average ({plain_bias:+.2f}). {facts['refine']} steps "
+        f"take {_seconds(refined):.0f} seconds an image, the median, {facts['workers']} at a time "
+        f"on {facts['machine']['cpus']} CPUs."
     )

@@ -33,6 +33,7 @@ __all__ = [
 
 _BOX_JITTER_PX = 0.3
 _LOG_FLOOR = 2e-3
+_DECIBELS = 0.1
 _SURPRISE_WEIGHT = 0.05
 """Of the loss of the uncertainty; it moves nothing else."""
 
@@ -193,7 +194,10 @@ def _surprise(
 
 
 def recovery_loss(
-    reading: Reading, original: torch.Tensor, mask: torch.Tensor
+    reading: Reading,
+    original: torch.Tensor,
+    mask: torch.Tensor,
+    decibels: float = _DECIBELS,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """How far recovered frames are from their originals, and from what the network says of it.
 
@@ -201,6 +205,7 @@ def recovery_loss(
         reading: of the recover network.
         original: Bx3xSxS.
         mask: Bx1xSxS, 1 inside the crop.
+        decibels: weight of the logarithm of each image's squared error.
 
     Returns:
         The loss, a scalar, and ``out_db``, ``thumb_db`` and ``surprise``, see
@@ -213,7 +218,7 @@ def recovery_loss(
     # The logarithm weighs images by what they still can gain: its mean is a PSNR.
     area = outside.mean((1, 2, 3))
     own = (error.square() * outside).mean((1, 2, 3)) / (area + 1e-3)
-    loss = 0.1 * (((own + _LOG_FLOOR) / _LOG_FLOOR).log() * (area > 0.02)).mean()
+    loss = decibels * (((own + _LOG_FLOOR) / _LOG_FLOOR).log() * (area > 0.02)).mean()
     loss = loss + 0.5 * (error.abs() * outside).sum() / outside_n
     loss = loss + 0.1 * (error.abs() * mask).sum() / inside_n
     thumb = torch.zeros((), device=loss.device)

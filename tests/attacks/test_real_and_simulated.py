@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from clr_infer.attacks import real, simulate
-from clr_infer.attacks.curriculum import draw_alike, draw_attack, draw_crop
+from clr_infer.attacks.curriculum import draw_alike, draw_attack, draw_crop, draw_halved
 from clr_infer.attacks.simulate import JpegModel
 from clr_infer.attacks.steps import parse_chain
 from clr_infer.errors import InputError
@@ -162,6 +162,15 @@ def test_the_curriculum_starts_with_crops_alone_and_ends_with_everything():
         attack = draw_attack(rng, 1.0)
         kinds |= {step.name for step in (*attack.before, *attack.after)}
     assert kinds == {"jpeg", "resize", "gaussian", "median", "noise", "tone"}
+
+
+def test_what_is_halved_is_saved_as_jpeg():
+    rng = np.random.default_rng(0)
+    drawn = [draw_halved(rng) for _ in range(100)]
+    assert {tuple(step.name for step in chain) for chain in drawn} == {("resize", "jpeg")}
+    shares, qualities = zip(*((a.values[0], b.values[0]) for a, b in drawn), strict=True)
+    assert 0.45 <= min(shares) < 0.5 and 0.65 < max(shares) <= 0.7
+    assert 60 <= min(qualities) < 75 and max(qualities) <= 96
 
 
 def test_crops_keep_what_they_should():
