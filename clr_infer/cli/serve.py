@@ -102,14 +102,16 @@ def _serve(args: argparse.Namespace) -> int:
     )
     started, stopping = threading.Event(), threading.Event()
 
+    server = EmbeddedServer(options)
+
     def end(*_: object) -> None:
         if not started.is_set():
             raise KeyboardInterrupt
         stopping.set()
+        server.end()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    server = EmbeddedServer(options)
     try:
         timings_ms = server.start()
         started.set()

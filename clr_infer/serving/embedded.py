@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +96,7 @@ class EmbeddedServer:
         self._process: subprocess.Popen | None = None
         self._expected: dict[str, int] = {}
         self._restarted = 0
+        self._ending = threading.Event()
         self._heart = Heartbeat(self.grpc_url, options.golden_s, options.golden_timeout_s)
 
     @property
@@ -147,6 +149,10 @@ class EmbeddedServer:
         if self.options.golden_s:
             self._heart.start()
         return timings_ms
+
+    def end(self) -> None:
+        """Wait no longer for a server that is about to start; for signal handlers."""
+        self._ending.set()
 
     def watch(self) -> list[str]:
         """Look after the server once.
@@ -306,7 +312,8 @@ class EmbeddedServer:
                     f"the server was not ready within {_START_S:g} s; its log ends: "
                     f"{self._log_tail()}"
                 )
-            time.sleep(0.1)
+            if self._ending.wait(0.1):
+                raise ServerError("it was ended while it started")
 
     def _admin(self) -> Admin:
         return Admin(self._address(self.grpc_port), self._secret)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from clr_infer.client import Client
 from clr_infer.errors import ClrError, ServerError, ServerUnavailable, UsageError
+from clr_infer.serving.admin import Admin
 from clr_infer.serving.embedded import EmbeddedServer, ServeOptions
 from clr_infer.serving.shared_memory import remove_stale
 from clr_infer.serving.stubs import stub_processes
@@ -78,6 +80,22 @@ def test_a_client_with_shared_memory_survives_a_restart(own, session, fragment):
         os.kill(own.tritonserver, signal.SIGKILL)
         _wait_for(own, "was started again")
         np.testing.assert_array_equal(client.recover(fragment).image, expected)
+
+
+def test_an_end_that_comes_while_it_starts_again_is_not_waited_out(monkeypatch):
+    server = EmbeddedServer(ServeOptions(golden_s=0.0))
+    try:
+        server.start()
+        monkeypatch.setattr(Admin, "ready", lambda admin: False)  # it never will be again
+        os.kill(server.pid, signal.SIGKILL)
+        server._process.wait()
+        threading.Timer(1.0, server.end).start()
+        began = time.monotonic()
+        (said,) = server.watch()
+        assert "did not start again: it was ended" in said and time.monotonic() - began < 10
+        assert server._process.poll() is not None
+    finally:
+        server.stop()
 
 
 def test_sigterm_lets_requests_finish_and_leaves_nothing_behind(own, session, fragment):
