@@ -124,7 +124,7 @@ class Refiner:
         frame: "torch.Tensor",
         power: "torch.Tensor | None" = None,
     ) -> "torch.Tensor":
-        """The residual of a payload, and of this power: what hits its ceilings goes elsewhere."""
+        """The residual of a payload, scaled to a power that ceilings may have taken from it."""
         residual = self._protect.shape(payload, frame, self._protect.nominal_psnr_db)
         return residual if power is None else residual * (power / residual.square().mean()).sqrt()
 

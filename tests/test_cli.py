@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clr_infer.cli import build_parser, main
+from clr_infer.cli import main
 from clr_infer.samples import SAMPLE
 from clr_infer.settings import KEY_VARIABLE
 
@@ -223,64 +223,6 @@ def test_bad_values_say_what_is_wrong(words, message, capsys, tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["protect", "a.png", "b.png", "-o", "one.png"],
-        ["protect", "a.png", "b.png", "-o", "-"],
-        ["protect", "a.png", "-o", "x.png", "--quality", "50"],
-        ["protect", "a.png", "-o", "x.png", "--format", "jpeg"],
-        ["protect", "a.png", "-o", "x.jpg", "--copy"],
-        ["protect", "a.png", "-o", "x.webp", "--quality", "90", "--copy"],
-        ["locate", "a.png", "--runtime", "abacus"],
-        ["locate", "a.png", "--max-pixels", "0"],
-        ["locate", "a.png", "--frame", "-1"],
-        ["locate", ""],
-        ["protect", "a.png", "-o", ""],
-        ["protect", "a.png", "-o", "x.png", "--strength", "nan"],
-        ["protect", "a.png", "-o", "x.png", "--refine", "-1"],
-        ["protect", "a.png", "-o", "x.gif"],
-        ["attack", "a.png", "-o", "x.png", "--steps", ""],
-        ["attack", "a.png", "-o", "x.png", "--steps", "jpeg=80.5"],
-        ["attack", "a.png", "-o", "x.png", "--steps", "jpeg=80", "--seed", "-1"],
-        ["evaluate", "a.png", "-o", "x", "--seed", "-1"],
-        ["bench", "runtimes", "--batch", "0"],
-        ["bench", "runtimes", "--rounds", "0"],
-        ["attack", "a.png", "-o", "x.png", "--steps", "crop=nan,0,1,1"],
-        ["serve", "--drain", "-1"],
-        ["serve", "--drain", "inf"],
-        ["serve", "--golden-interval", "nan"],
-        ["serve", "--golden-interval", "-1"],
-        ["serve", "--golden-timeout", "inf"],
-        ["serve", "--golden-timeout", "0"],
-        ["health", "--url", "grpc://127.0.0.1:9", "--timeout", "inf"],
-        ["serve", "--max-pixels", "-1"],
-        ["serve", "--max-pixels", "700000"],
-        ["export", "repository", "--target", "python", "--engines", "x", "-o", "y"],
-        ["serve", "--http-port", "99999"],
-        ["serve", "--http-port", "8123", "--grpc-port", "8123"],
-        ["export", "weights", "run", "--val", "x", "-o", "y", "--frame", "32"],
-    ],
-)
-def test_wrong_usage_exits_with_2(words, capsys):
-    assert main(words) == 2
-    assert capsys.readouterr().err
-
-
-@pytest.mark.parametrize("suite", ["kernels", "runtimes", "server"])
-@pytest.mark.parametrize("option", ["--output", "--plot"])
-def test_nothing_is_measured_that_could_not_be_written(suite, option, tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert main(["bench", suite, "--quick", option, str(tmp_path / "file" / "x")]) == 1
-    assert "cannot be written" in capsys.readouterr().err
-
-
-def test_unknown_options_exit_with_2(capsys):
-    with pytest.raises(SystemExit) as exit_info:
-        main(["locate", "a.png", "--sideways"])
-    assert exit_info.value.code == 2
-
-
 def test_missing_weights_exit_with_3(tmp_path, capsys):
     assert main(["locate", str(SAMPLE), "--weights", str(tmp_path)]) == 3
     assert "manifest.json" in capsys.readouterr().err
@@ -307,7 +249,9 @@ def test_recovering_what_recover_wrote_overwrites_nothing(fragment, tmp_path, ca
     assert main(["recover", str(fragment), "-o", f"{first}/"]) == 0
     assert main(["recover", str(first), "-o", f"{second}/", "--force"]) == 2
     assert "would both be written" in capsys.readouterr().err and not second.exists()
-    assert main(["recover", str(first), "-o", f"{second}/", "--no-extras"]) in (0, 1)
+    assert main(["recover", str(first), "-o", f"{second}/", "--no-extras"]) == 0
+    names = {path.name for path in first.iterdir()}
+    assert {path.name for path in second.iterdir()} <= names and len(names) == 4
 
 
 def test_a_name_that_cannot_be_looked_at_fails_alone(tmp_path, capsys):
@@ -343,12 +287,6 @@ def test_standard_output_that_is_full_is_told(capfd):
     assert b"OutputError: standard output cannot be written" in done.stderr, done.stderr
 
 
-def test_serving_without_its_extra_says_what_to_install(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
-    assert main(["serve"]) == 3
-    assert "clr_infer[serve]" in capsys.readouterr().err
-
-
 def test_a_picture_too_large_for_a_format_fails_alone(tmp_path, capsys):
     for width in (2150, 400):
         Image.new("RGB", (width, 220)).save(tmp_path / f"{width}.png")
@@ -356,14 +294,6 @@ def test_a_picture_too_large_for_a_format_fails_alone(tmp_path, capsys):
     assert main([*words, "--steps", "resize=8 webp=80"]) == 1
     assert "17200x1760 pixels cannot be saved as WEBP" in capsys.readouterr().err
     assert [p.stem for p in (tmp_path / "out").iterdir()] == ["400"]
-
-
-@pytest.mark.parametrize("missing", ["tritonclient.grpc", "fastapi", "uvicorn"])
-def test_measuring_a_server_without_its_extra_says_what_to_install(capsys, monkeypatch, missing):
-    monkeypatch.setitem(sys.modules, missing, None)
-    assert main(["bench", "server", "--quick"]) == 3
-    said = capsys.readouterr().err
-    assert "clr_infer[bench]" in said and "starting" not in said
 
 
 def test_commands_close_what_they_open(fragment, tmp_path, monkeypatch):
@@ -423,16 +353,3 @@ def test_demo_shows_the_whole_job(tmp_path, capsys):
     names = {p.name for p in out.iterdir()}
     assert {"sheet.png", "original.png", "protected.png", "recovered.png", "numbers.json"} <= names
     assert Image.open(out / "sheet.png").width > 1000
-
-
-def test_every_command_has_help(capsys):
-    parser = build_parser()
-    commands = parser._subparsers._group_actions[0].choices
-    assert set(commands) >= {
-        "protect", "locate", "recover", "attack", "evaluate", "train", "export", "demo", "env",
-    }  # fmt: skip
-    for name in commands:
-        with pytest.raises(SystemExit) as exit_info:
-            main([name, "--help"])
-        assert exit_info.value.code == 0
-        assert "usage" in capsys.readouterr().out

@@ -32,7 +32,7 @@ def _plan(args: argparse.Namespace) -> Any:
     values: dict[str, Any] = {}
     if args.quick:
         values = {"batches": (1,), "rounds": 3, "width": 1200, "height": 900, "picture_rounds": 1}
-    if min([*(args.batch or ()), 1 if args.rounds is None else args.rounds], default=1) < 1:
+    if min(args.batch or [1]) < 1 or (args.rounds is not None and args.rounds < 1):
         raise UsageError("--batch and --rounds must be at least 1")
     if args.batch:
         values["batches"] = tuple(sorted(set(args.batch)))

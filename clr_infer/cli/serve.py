@@ -37,7 +37,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         type=float,
         default=30.0,
         metavar="S",
-        help="for requests under way at the end (default: 30)",
+        help="for requests under way at the end (default: %(default)g)",
     )
     serve.add_argument(
         "--golden-interval",

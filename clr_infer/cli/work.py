@@ -47,17 +47,23 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     train.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     train.add_argument(
-        "--minutes", type=float, default=90.0, help="of the main networks (default: 90)"
+        "--minutes", type=float, default=90.0, help="of the main networks (default: %(default)g)"
     )
-    train.add_argument("--fg-minutes", type=float, default=12.0, help="of FG-JPEG (default: 12)")
+    train.add_argument(
+        "--fg-minutes", type=float, default=12.0, help="of FG-JPEG (default: %(default)g)"
+    )
     train.add_argument("--size", type=int, default=128, help="frame in training (default: 128)")
     train.add_argument(
         "--frame", type=int, default=FRAME_PX, help=f"frame of the result (default: {FRAME_PX})"
     )
-    train.add_argument("--batch", type=int, default=8, help="images a step (default: 8)")
+    train.add_argument("--batch", type=int, default=8, help="images a step (default: %(default)s)")
     train.add_argument("--width", type=int, default=48, help="channels (default: 48)")
     train.add_argument(
-        "--strength", type=float, default=38.0, metavar="DB", help="PSNR trained for (default: 38)"
+        "--strength",
+        type=float,
+        default=38.0,
+        metavar="DB",
+        help="PSNR trained for (default: %(default)g)",
     )
     train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     text = "of the random stream and the codes; fine-tuning keeps that of what it starts from"
@@ -134,7 +140,7 @@ def _train(args: argparse.Namespace) -> int:
     if start is not None:  # with another seed the synchronisation codes would be others
         plan = replace(plan.fine_tuning(), seed=load_start(start).plan["seed"])
     photos = Photos(args.images, device, side_min=args.size // 2)
-    Photos(args.val, _device("cpu"), limit=1)  # what is needed in the end is asked for now
+    Photos(args.val, _device("cpu"))  # what is needed in the end is asked for now
     Trainer(plan, photos, args.output, device, start).run()
     if not (args.output / "fg_jpeg.pt").exists():
         jpeg_plan = FgJpegPlan(minutes=args.fg_minutes, seed=args.seed)

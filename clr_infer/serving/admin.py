@@ -66,17 +66,16 @@ class Admin:
             ServerError: they are not done by then.
         """
         for model in models:
-            call_s = min(max(until - time.monotonic(), _LEAST_S), _CALL_S)
-            self._ask(self._client.unload_model, call_s, model_name=model, headers=self._headers)
+            unload = self._client.unload_model
+            self._ask(unload, _left_s(until), model_name=model, headers=self._headers)
         while busy := self._loaded(until) & set(models):
             if time.monotonic() > until:
                 raise ServerError(f"still at work: {', '.join(sorted(busy))}")
             time.sleep(0.05)
 
     def _loaded(self, until: float) -> set[str]:
-        call_s = min(max(until - time.monotonic(), _LEAST_S), _CALL_S)
         index = self._client.get_model_repository_index
-        answer = self._ask(index, call_s, headers=self._headers)
+        answer = self._ask(index, _left_s(until), headers=self._headers)
         return {m.name for m in answer.models if m.state in ("READY", "UNLOADING")}
 
     def _ask(self, method: Callable[..., Any], call_s: float = _CALL_S, **arguments: Any) -> Any:
@@ -86,3 +85,7 @@ class Admin:
             return method(client_timeout=call_s, **arguments)
         except InferenceServerException as error:
             raise failure(error.status(), error.message() or "") from error
+
+
+def _left_s(until: float) -> float:
+    return min(max(until - time.monotonic(), _LEAST_S), _CALL_S)
