@@ -29,22 +29,6 @@ REFINE_STEPS_MAX = 1000
 _RATE = 0.15
 """Size of a step at the start, as a share of the payload's own deviation."""
 
-_DECIBELS = 0.3
-"""Weight of the logarithm of the squared error: three times that of training, as there is but one
-image to do well on."""
-
-_VISIBILITY = 3.0
-"""Weight of what the perturbation costs in SSIM."""
-
-_FINDING = 0.1
-"""Weight of the logarithm of the log-odds that say where the fragment lay."""
-
-_ODDS_FLOOR = 1e-3
-
-_PLAIN_SHARE, _HALVED_SHARE = 0.3, 0.08
-"""How often the image is only cropped, and how often it is halved and saved as JPEG, beside those
-that it happens to befall: at both ends there is most to gain."""
-
 _KEPT_MIN = 0.5
 _NATIVE_AREA_MAX = 2.0
 """Post-processing is drawn at the image's size, up to this many times the frame's area."""
@@ -136,18 +120,17 @@ class Refiner:
         rng: np.random.Generator,
     ) -> "torch.Tensor":
         """What is wrong with a residual, 1x3xSxS, after one crop and some post-processing."""
-        from .attacks.curriculum import Attack, draw_attack, draw_crop, draw_halved
+        from .attacks.curriculum import draw_attack
         from .attacks.simulate import beside, resize
         from .kernels.reference import place
-        from .train.forward import attack_alike, merge_residual, recovery_loss
-        from .visibility import ssim_lost
+        from .train.forward import (
+            attack_alike,
+            merge_residual,
+            protection_loss,
+            recovery_loss,
+        )
 
-        kind = rng.random()
-        if kind < _PLAIN_SHARE + _HALVED_SHARE:
-            after = () if kind < _PLAIN_SHARE else draw_halved(rng)
-            attack = Attack((), draw_crop(rng, _KEPT_MIN), after)
-        else:
-            attack = draw_attack(rng, 1.0, _KEPT_MIN)
+        attack = draw_attack(rng, 1.0, _KEPT_MIN)
         views = attack_alike(merge_residual(native, residual), [attack], rng)
         received = resize(views.received, *frame.shape[-2:])
         crop_box = beside(received, views.crop_box)
@@ -156,10 +139,9 @@ class Refiner:
         canvas, mask = place(aligned.float(), crop_box)
         with self._precision():
             reading = self._recover.read(canvas, mask)
-        recovered, _ = recovery_loss(reading, frame, mask, _DECIBELS)
-        odds = self._localize.odds_of(received, crop_box)
-        found = (odds + _ODDS_FLOOR).log().mean()
-        return recovered + _VISIBILITY * ssim_lost(residual, frame) - _FINDING * found
+        recovered, _ = recovery_loss(reading, frame, mask)
+        cost, _ = protection_loss(self._localize, residual, frame, received, crop_box)
+        return recovered + cost
 
     def _precision(self) -> "torch.autocast":
         """bfloat16 where that is quick, as in training: the networks that read, not the payload."""

@@ -11,6 +11,10 @@ __all__ = ["Attack", "draw_alike", "draw_attack", "draw_crop", "draw_halved"]
 _FILTERS = ("resize", "gaussian", "median", "median", "noise", "tone")
 """The median is drawn more often: it is the hardest to learn."""
 
+_PLAIN_SHARE, _HALVED_SHARE = 0.3, 0.08
+"""How often, at full hardness, the image is only cropped, and how often it is halved and saved as
+JPEG, beside those that it happens to befall: at both ends there is most to gain."""
+
 _HARDEST_SHARE = 0.12
 """How often only the hardest is drawn, at full hardness: what was read worse than a guess."""
 
@@ -76,7 +80,13 @@ def draw_attack(rng: np.random.Generator, hardness: float, kept_min: float = 0.5
             cropped, filtered or resized, saved again.
         kept_min: least kept share of each side.
     """
-    if rng.random() < _HARDEST_SHARE * max(0.0, 2.0 * hardness - 1.0):
+    late = max(0.0, 2.0 * hardness - 1.0)
+    kind = rng.random()
+    if kind < _PLAIN_SHARE * hardness:
+        return Attack((), draw_crop(rng, kept_min), ())
+    if kind > 1.0 - _HALVED_SHARE * late:
+        return Attack((), draw_crop(rng, kept_min), draw_halved(rng))
+    if rng.random() < _HARDEST_SHARE * late:
         return Attack((), draw_crop(rng, kept_min), _draw_hardest(rng))
     before: Chain = ()
     after: Chain = ()

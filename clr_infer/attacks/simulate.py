@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..geometry import Box, box_to_pixels
 from ..kernels import jpeg_simulate, ste_round
 from ..kernels.options import Rounding
+from .median import median_filter
 from .real import gaussian_kernel
 from .steps import Chain, Step
 
@@ -78,13 +79,6 @@ def _filter(image: torch.Tensor, side: int) -> torch.Tensor:
     return F.conv2d(F.pad(image, (pad,) * 4, mode="replicate"), kernel, groups=3)
 
 
-def _median(image: torch.Tensor, side: int) -> torch.Tensor:
-    pad = side // 2
-    padded = F.pad(image, (pad,) * 4, mode="replicate")
-    windows = padded.unfold(2, side, 1).unfold(3, side, 1).flatten(4)
-    return windows.median(dim=-1).values
-
-
 def _noise(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Normal noise made where the image is, from a seed of the host's."""
     generator = torch.Generator(image.device).manual_seed(int(rng.integers(2**62)))
@@ -116,7 +110,7 @@ def _apply_step(
         offset, factor = (beside(image, value) for value in values)
         image = (image - 0.5) * factor + 0.5 + offset
     elif first.name == "median":
-        image = _median(image, int(first.values[0]))
+        image = median_filter(image, int(first.values[0]))
     elif first.name == "gaussian":
         image = _filter(image, int(first.values[0]))
     else:

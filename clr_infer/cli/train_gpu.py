@@ -106,9 +106,10 @@ def _train(args: argparse.Namespace) -> int:
     _write(args.output / "train.json", json.dumps(result, indent=1) + "\n")
     for name, count in found["files"].items():
         print(f"{count / 2**20:8.2f} MiB  {name}")
-    measured = found["held_out_db"]
-    if measured["after"] is not None:
-        print(f"held out: {measured['before']:.2f} dB before, {measured['after']:.2f} dB after")
+    for when, measured in found["held_out"].items():
+        if measured is not None:
+            numbers = f"{measured['out_db']:.2f} dB, SSIM lost {measured['ssim_lost']:.4f}"
+            print(f"held out {when}: {numbers}, log-odds {measured['log_odds']:.2f}")
     print(f"{found['plan']['steps']} steps of this schedule, {found['images']} images now")
     print(goal_table(goals, args.rehearse))
     return 0

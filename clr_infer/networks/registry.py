@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from .align import AlignNetwork
+from .localize import LocalizeNetwork
 from .protect import ProtectNetwork
 from .recover import RecoverNetwork
 
@@ -12,6 +13,8 @@ __all__ = ["Networks"]
 
 class Networks(nn.Module):
     """Protect, align and recover networks of one frame size, under one roof.
+
+    With them the localize network, in which nothing is learned: it is none of their state.
 
     Args:
         size: side of the frame in pixels, a multiple of 32. No weight depends on it.
@@ -25,6 +28,8 @@ class Networks(nn.Module):
         self.protect = ProtectNetwork(size, width, seed)
         self.align = AlignNetwork(size, align_width)
         self.recover = RecoverNetwork(size, width)
+        self.localize = LocalizeNetwork(size, seed)
+        self.localize.register_buffer("calibration", self.localize.calibration, persistent=False)
         self.mixed_precision = False
 
     def precision(self) -> torch.autocast:

@@ -16,6 +16,8 @@ __all__ = ["Photos"]
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 _SHORT_SIDE_MAX = 512
 _STRETCH_MAX = 1.6
+_JOINED_SHARE = (0.4, 0.6)
+"""Of two photographs that are joined, what the first takes."""
 
 
 def _read(path: Path) -> np.ndarray:
@@ -70,7 +72,9 @@ class Photos:
 
         Random parts of random photographs, at random zooms, flipped or not: what pictures of some
         size and aspect look like to a network that stretches them to ``size``. They come from
-        photographs that lie as they do, wide or tall, so that small ones are enlarged least.
+        photographs that lie as they do, wide or tall, so that small ones are enlarged least; of
+        those that would be enlarged all the same, every other one is joined with a second one
+        instead, so that there are sharp pictures of any size.
 
         Args:
             rng: source of randomness.
@@ -80,9 +84,27 @@ class Photos:
         stretch = np.exp(rng.uniform(0, np.log(_STRETCH_MAX), 2)) if rng.random() < 0.7 else [1, 1]
         native_h, native_w = (round(size * s) for s in stretch)
         lie_alike = self._tall if native_h > native_w else self._wide
-        chosen = rng.choice(lie_alike or range(len(self)), count)
-        parts = [self._part(rng, self.images[one], native_h, native_w) for one in chosen]
+        chosen = rng.choice(lie_alike or range(len(self)), (count, 2))
+        parts = [self._picture(rng, one, other, native_h, native_w) for one, other in chosen]
         return torch.cat(parts) / 255.0
+
+    def _picture(
+        self, rng: np.random.Generator, one: int, other: int, native_h: int, native_w: int
+    ) -> torch.Tensor:
+        """A part of a photograph, or of two side by side, 1x3xHxW, 0 to 255."""
+        photo = self.images[one]
+        reach_h, reach_w = photo.shape[1] / native_h, photo.shape[2] / native_w
+        if min(reach_h, reach_w) >= 1 or rng.random() < 0.5:
+            return self._part(rng, photo, native_h, native_w)
+        share = rng.uniform(*_JOINED_SHARE)
+        if reach_h < reach_w:
+            cut = round(native_h * share)
+            sides, joined = [(cut, native_w), (native_h - cut, native_w)], 2
+        else:
+            cut = round(native_w * share)
+            sides, joined = [(native_h, cut), (native_h, native_w - cut)], 3
+        pair = zip((photo, self.images[other]), sides, strict=True)
+        return torch.cat([self._part(rng, photo, *side) for photo, side in pair], joined)
 
     def _part(
         self, rng: np.random.Generator, photo: torch.Tensor, native_h: int, native_w: int

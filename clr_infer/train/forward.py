@@ -15,9 +15,10 @@ from ..attacks.curriculum import Attack, draw_alike
 from ..attacks.simulate import JpegModel, beside, crop_all, quantise, resize
 from ..geometry import Box, box_to_pixels
 from ..kernels.reference import place
-from ..networks import Networks
+from ..networks import LocalizeNetwork, Networks
 from ..networks.blocks import CELL
 from ..networks.recover import Reading
+from ..visibility import ssim_lost
 from .data import Photos
 
 __all__ = [
@@ -28,12 +29,23 @@ __all__ = [
     "forward_pass",
     "make_batch",
     "merge_residual",
+    "protection_loss",
     "recovery_loss",
 ]
 
 _BOX_JITTER_PX = 0.3
 _LOG_FLOOR = 2e-3
-_DECIBELS = 0.1
+_DECIBELS = 0.3
+"""Weight of the logarithm of the squared error."""
+
+_VISIBILITY = 4.0
+"""Weight of what the perturbation costs in SSIM."""
+
+_FINDING = 0.1
+"""Weight of the logarithm of the log-odds that say where the fragment lay."""
+
+_ODDS_FLOOR = 1e-3
+
 _SURPRISE_WEIGHT = 0.05
 """Of the loss of the uncertainty; it moves nothing else."""
 
@@ -125,9 +137,10 @@ def attack_alike(
 
 @dataclass
 class Batch:
-    """What the networks see of a batch: its originals, Bx3xSxS, and the views of that size."""
+    """What the networks see of a batch: originals, residuals and views, Bx3xSxS."""
 
     original: torch.Tensor
+    residual: torch.Tensor
     views: Views
 
 
@@ -162,7 +175,7 @@ def make_batch(
     assert received is not None
     clean, simulated = whole([p.clean for p in parts]), whole([p.simulated for p in parts])
     boxes = np.concatenate([part.crop_box for part in parts])
-    return Batch(original, Views(received, clean, simulated, boxes))
+    return Batch(original, residual, Views(received, clean, simulated, boxes))
 
 
 def _alignment_loss(networks: Networks, views: Views, features: torch.Tensor) -> torch.Tensor:
@@ -193,11 +206,33 @@ def _surprise(
     return ((variance.log() + squared / variance) * weight).sum() / (weight.sum() + 1e-3)
 
 
-def recovery_loss(
-    reading: Reading,
+def protection_loss(
+    localize: LocalizeNetwork,
+    residual: torch.Tensor,
     original: torch.Tensor,
-    mask: torch.Tensor,
-    decibels: float = _DECIBELS,
+    received: torch.Tensor,
+    crop_box: torch.Tensor,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """What residuals cost in SSIM, and how hard the template is to find in their midst.
+
+    Args:
+        localize: the network that finds it.
+        residual: Bx3xSxS.
+        original: Bx3xSxS.
+        received: what became of the protected images, Bx3xSxS.
+        crop_box: Bx4, where they were cropped.
+
+    Returns:
+        The loss, a scalar, and ``ssim_lost`` and ``log_odds``, see :func:`forward_pass`.
+    """
+    lost = ssim_lost(residual, original)
+    found = (localize.odds_of(received, crop_box) + _ODDS_FLOOR).log().mean()
+    numbers = {"ssim_lost": lost.detach(), "log_odds": found.detach()}
+    return _VISIBILITY * lost - _FINDING * found, numbers
+
+
+def recovery_loss(
+    reading: Reading, original: torch.Tensor, mask: torch.Tensor
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """How far recovered frames are from their originals, and from what the network says of it.
 
@@ -205,7 +240,6 @@ def recovery_loss(
         reading: of the recover network.
         original: Bx3xSxS.
         mask: Bx1xSxS, 1 inside the crop.
-        decibels: weight of the logarithm of each image's squared error.
 
     Returns:
         The loss, a scalar, and ``out_db``, ``thumb_db`` and ``surprise``, see
@@ -218,7 +252,7 @@ def recovery_loss(
     # The logarithm weighs images by what they still can gain: its mean is a PSNR.
     area = outside.mean((1, 2, 3))
     own = (error.square() * outside).mean((1, 2, 3)) / (area + 1e-3)
-    loss = decibels * (((own + _LOG_FLOOR) / _LOG_FLOOR).log() * (area > 0.02)).mean()
+    loss = _DECIBELS * (((own + _LOG_FLOOR) / _LOG_FLOOR).log() * (area > 0.02)).mean()
     loss = loss + 0.5 * (error.abs() * outside).sum() / outside_n
     loss = loss + 0.1 * (error.abs() * mask).sum() / inside_n
     thumb = torch.zeros((), device=loss.device)
@@ -257,8 +291,9 @@ def forward_pass(
 
     Returns:
         The loss, a scalar, and ``out_db`` (PSNR of the cropped-out area), ``thumb_db`` (of the
-        thumbnails there), ``surprise`` (of the uncertainty, nats a cell) and ``align`` (feature
-        distance), scalars without a gradient.
+        thumbnails there), ``surprise`` (of the uncertainty, nats a cell), ``ssim_lost`` (to the
+        residual), ``log_odds`` (logarithm of those of the crop box, up to a constant) and
+        ``align`` (feature distance), scalars without a gradient.
     """
     batch = make_batch(networks, photos, batch_size, stage, rng, group)
     size, views = networks.protect.size, batch.views
@@ -269,8 +304,13 @@ def forward_pass(
     placed = place(aligned, beside(aligned, views.crop_box + jitter))
     with networks.precision():
         reading = networks.recover.read(*placed)
-    _, mask = place(views.received[:, :1].detach(), beside(aligned, views.crop_box))
+    crop_box = beside(aligned, views.crop_box)
+    _, mask = place(views.received[:, :1].detach(), crop_box)
     loss, numbers = recovery_loss(reading, batch.original, mask)
+    cost, of_residual = protection_loss(
+        networks.localize, batch.residual, batch.original, views.received, crop_box
+    )
+    loss, numbers = loss + cost, numbers | of_residual
     if views.clean is not None:
         alignment = _alignment_loss(networks, views, features)
         restoration = (aligned - views.clean).abs().mean()

@@ -264,7 +264,7 @@ class Trainer:
 
     def _columns(self) -> list[str]:
         aligned = ["align"] if self.plan.alignment else []
-        quality = ["out_db", "thumb_db", "surprise"]
+        quality = ["out_db", "thumb_db", "surprise", "ssim_lost", "log_odds"]
         return ["step", "seconds", "loss", *quality, *aligned, "psnr_db", "hardness"]
 
     def _mark(self, step: int, at: float) -> tuple[int, float]:

@@ -31,6 +31,7 @@ FILE_BYTES_MAX = 16 * 2**20
 """Checkpoints over it leave the optimiser's moments behind."""
 
 _SEEDS = range(4)
+_WATCHED = ("out_db", "ssim_lost", "log_odds")
 _PROFILED = 3
 _LISTED = 15
 _DONE_S = 1.0
@@ -113,7 +114,7 @@ def train_piece(
     _bring_fg_jpeg(checkpoint, folder)
     trainer = _trainer(piece, photos, folder, device, checkpoint)
     say(f"from {checkpoint or 'the weights in the package'}, step {trainer.total_steps}")
-    before = _held_out_db(trainer.average, held_out, trainer.plan) if held_out else None
+    before = _held_out(trainer.average, held_out, trainer.plan) if held_out else None
     step, seconds = trainer.step, trainer.seconds
     left = max(end - time.monotonic(), piece.least_s) / 60.0
     if step == 0 and piece.schedule is None:
@@ -126,7 +127,7 @@ def train_piece(
     base = Weights()
     data = f"{base.manifest['data']}; then {data}"
     package_unexported(*checkpoints, base, folder / "weights", data)
-    after = _held_out_db(trainer.average, held_out, trainer.plan) if held_out else None
+    after = _held_out(trainer.average, held_out, trainer.plan) if held_out else None
     images = (trainer.step - step) * trainer.plan.batch
     return {
         "plan": trainer.account(),
@@ -134,7 +135,7 @@ def train_piece(
         "images": images,
         "images_per_s": images / max(trainer.seconds - seconds, 1e-9),
         "images_per_s_median": float(np.median(trainer.rates)) if trainer.rates else None,
-        "held_out_db": {"before": before, "after": after},
+        "held_out": {"before": before, "after": after},
         "profile": _profile(trainer),
         "files": {
             str(path.relative_to(folder)): path.stat().st_size
@@ -195,14 +196,18 @@ def _bring_fg_jpeg(checkpoint: Path | None, folder: Path) -> None:
 
 
 @torch.no_grad()
-def _held_out_db(networks: Networks, photos: Photos, plan: Plan) -> float:
-    """PSNR of the cropped-out area in dB, under all post-processing; the same draws each time."""
+def _held_out(networks: Networks, photos: Photos, plan: Plan) -> dict[str, float]:
+    """What :func:`.forward.forward_pass` says of photographs, under all post-processing.
+
+    The same draws each time.
+    """
     stage, _ = schedule(plan, 1.0)
     found = [
         forward_pass(networks, photos, plan.batch, stage, np.random.default_rng(seed), plan.group)
         for seed in _SEEDS
     ]
-    return float(np.mean([float(numbers["out_db"]) for _, numbers in found]))
+    means = {name: np.mean([float(numbers[name]) for _, numbers in found]) for name in _WATCHED}
+    return {name: float(mean) for name, mean in means.items()}
 
 
 def _profile(trainer: Trainer) -> dict[str, Any]:

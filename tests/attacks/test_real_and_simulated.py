@@ -5,10 +5,12 @@ import io
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from clr_infer.attacks import real, simulate
 from clr_infer.attacks.curriculum import draw_alike, draw_attack, draw_crop, draw_halved
+from clr_infer.attacks.median import median_filter
 from clr_infer.attacks.simulate import JpegModel
 from clr_infer.attacks.steps import parse_chain
 from clr_infer.errors import InputError
@@ -119,7 +121,7 @@ def test_chains_of_different_steps_are_refused(coffee):
 def test_attacks_alike_share_shapes_and_nothing_else():
     rng = np.random.default_rng(0)
     kinds = set()
-    for _ in range(60):
+    for _ in range(120):
         first, *others = draw_alike(rng, 1.0, 4)
         assert len(others) == 3
         for other in others:
@@ -142,6 +144,23 @@ def test_libjpeg_is_what_pillow_writes(coffee):
     assert np.array_equal(real.libjpeg(coffee, 70, "4:2:0"), np.asarray(Image.open(buffer)))
 
 
+@pytest.mark.parametrize("side", [3, 5])
+def test_the_median_is_the_middle_and_its_gradient_goes_to_what_equals_it(coffee, side):
+    image = _tensor(coffee[:40, :50]).requires_grad_()
+    padded = F.pad(image, (side // 2,) * 4, mode="replicate")
+    windows = padded.unfold(2, side, 1).unfold(3, side, 1).flatten(4)
+    filtered = median_filter(image, side)
+    middle = windows.median(dim=-1, keepdim=True).values
+    assert torch.equal(filtered, middle[..., 0])
+    equal = (windows == middle).float()
+    weight = torch.rand_like(filtered)
+    (truth,) = torch.autograd.grad(
+        (windows * equal / equal.sum(-1, keepdim=True) * weight[..., None]).sum(), image
+    )
+    (found,) = torch.autograd.grad((filtered * weight).sum(), image)
+    torch.testing.assert_close(found, truth)
+
+
 def test_gradients_reach_the_image_through_every_step(coffee):
     text = "crop=0.1,0.1,0.9,0.9 resize=0.8 gaussian=3 median=3 noise=0.01 tone=0.02,1.05 jpeg=75"
     image = _tensor(coffee[:80, :80]).requires_grad_()
@@ -162,6 +181,14 @@ def test_the_curriculum_starts_with_crops_alone_and_ends_with_everything():
         attack = draw_attack(rng, 1.0)
         kinds |= {step.name for step in (*attack.before, *attack.after)}
     assert kinds == {"jpeg", "resize", "gaussian", "median", "noise", "tone"}
+
+
+def test_the_ends_are_drawn_more_often_than_they_befall():
+    rng = np.random.default_rng(0)
+    drawn = [draw_attack(rng, 1.0) for _ in range(2000)]
+    plain = np.mean([not attack.before and not attack.after for attack in drawn])
+    halved = np.mean([[step.name for step in a.after] == ["resize", "jpeg"] for a in drawn])
+    assert 0.36 < plain < 0.44 and 0.1 < halved < 0.18
 
 
 def test_what_is_halved_is_saved_as_jpeg():

@@ -21,7 +21,14 @@ from clr_infer.train.checkpoint import load_checkpoint
 from clr_infer.train.data import Photos
 from clr_infer.train.fg_jpeg import FgJpegPlan, train_fg_jpeg
 from clr_infer.train.finish import package, recalibrate
-from clr_infer.train.forward import Stage, _surprise, forward_pass, make_batch, recovery_loss
+from clr_infer.train.forward import (
+    Stage,
+    _surprise,
+    forward_pass,
+    make_batch,
+    protection_loss,
+    recovery_loss,
+)
 from clr_infer.train.loop import Plan, Trainer, schedule
 from clr_infer.train.model_card import write_model_card
 from clr_infer.weights import Weights, default_folder
@@ -97,6 +104,36 @@ def test_pictures_come_from_photographs_that_lie_alike(tmp_path):
     for _ in range(20):
         one = wide.draw(rng, 96, 3)
         torch.testing.assert_close(one, torch.full_like(one, 60 / 255))
+
+
+def test_small_photographs_are_joined_where_they_would_be_enlarged(tmp_path):
+    shades = (60, 190)
+    for shade in shades:
+        Image.new("RGB", (200, 64), (shade,) * 3).save(tmp_path / f"{shade}.png")
+    photos, rng = Photos(tmp_path, CPU), np.random.default_rng(0)
+    two = [len(photos.draw(rng, 96).mul(255).round().unique()) == 2 for _ in range(200)]
+    assert 0.15 < np.mean(two) < 0.35  # half of them, and half of those with themselves
+    assert not any(len(photos.draw(rng, 32).mul(255).round().unique()) == 2 for _ in range(50))
+
+
+def test_what_protection_costs_grows_with_what_is_seen_and_what_hides_the_template(photos):
+    networks, rng = Networks(128, 16, 8), np.random.default_rng(0)
+    original = photos.draw(rng, 128, 2)[..., :128, :128].contiguous()
+    protect, box = networks.protect, torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2)
+    sync = protect.shape(torch.zeros_like(protect.payload(original)), original, 36.0)
+    noise = torch.from_numpy(rng.normal(0.0, 0.02, sync.shape).astype(np.float32))
+    seen = {}
+    for name, residual in {"none": 0.0 * sync, "template": sync, "both": sync + noise}.items():
+        received = original + residual
+        seen[name] = protection_loss(networks.localize, residual, original, received, box)[1]
+    lost, odds = ({k: float(v[n]) for k, v in seen.items()} for n in ("ssim_lost", "log_odds"))
+    assert lost["none"] == 0.0 < lost["template"] < lost["both"]
+    assert odds["none"] < odds["both"] < odds["template"]
+
+
+def test_the_localize_network_is_none_of_the_state_of_training(run_folder):
+    state = load_checkpoint(run_folder / "checkpoint.pt", CPU)
+    assert {name.split(".")[0] for name in state["average"]} == {"protect", "align", "recover"}
 
 
 def test_training_leaves_checkpoint_log_and_pictures(run_folder):
