@@ -30,8 +30,9 @@ ROOM_BYTES = _TILE_BYTES - _MARK_BYTES - _PLACE.size - _DIGEST_BYTES
 _NOISE = np.frombuffer(hashlib.shake_128(b"clr_infer: lowest bits").digest(_TILE_BYTES), np.uint8)
 """The mark, and what the rest is mixed with, so that no record shows as a pattern."""
 
-_SEARCHED_MAX = 2**22
-"""So many pixels are searched for marks, in bands that are spread over larger images."""
+_SEARCHED_MAX, _BANDS_MIN = 2**19, 8
+"""So many pixels are searched for marks, in bands that are spread over larger images; at least so
+many bands, which meet every part that is a quarter of the height."""
 
 _TRIES_MAX = 1000
 """So many marks are held against their digests before an image is taken to hold no tile."""
@@ -98,7 +99,7 @@ def read_tiles(pixels: np.ndarray, key: bytes = b"") -> list[Tile]:
     """Find the whole tiles of an image, HxWx3 uint8, or of any part of one.
 
     All lie on one grid: that of the first one found. Those of other keys are not seen, nor may be
-    a part of an image of many megapixels that is less than a hundred pixels high.
+    a part of a large image that is less than a quarter of its height.
     """
     for x0, y0 in itertools.islice(_marks(pixels[..., 0]), _TRIES_MAX):
         if not any(_read_row(pixels[y0 : y0 + TILE_PX, x0 : x0 + TILE_PX][None], key)):
@@ -131,14 +132,15 @@ def _marks(red: np.ndarray) -> Iterator[tuple[int, int]]:
     if min(height, width) < TILE_PX:
         return
     last = max(0, height - 2 * TILE_PX + 1)
-    bands = min(1 + -(-last // TILE_PX), 1 + _SEARCHED_MAX // (TILE_PX * width))
+    bands = max(_BANDS_MIN, 1 + _SEARCHED_MAX // (TILE_PX * width))
+    bands = min(1 + -(-last // TILE_PX), bands)
+    places = width - TILE_PX + 1
     for start in np.linspace(0, last, bands).astype(int):
         words = red[start : min(start + TILE_PX, height - TILE_PX + 1)] & 1
         for length in (1, 2, 4):  # the word at x comes to hold the bits from x on
             words = (words[:, :-length] << length) | words[:, length:]
-        places = width - TILE_PX + 1
-        marked = np.ones((len(words), places), bool)
-        for index, byte in enumerate(_NOISE[:_MARK_BYTES]):
-            marked &= words[:, 8 * index : 8 * index + places] == byte
-        for y, x in np.argwhere(marked):
-            yield int(x), int(start + y)
+        y, x = np.nonzero(words[:, :places] == _NOISE[0])
+        for index, byte in enumerate(_NOISE[1:_MARK_BYTES], 1):
+            marked = words[y, x + 8 * index] == byte
+            y, x = y[marked], x[marked]
+        yield from zip(x.tolist(), (start + y).tolist(), strict=True)

@@ -29,6 +29,9 @@ REFINE_STEPS_MAX = 1000
 _RATE = 0.15
 """Size of a step at the start, as a share of the payload's own deviation."""
 
+_VISIBILITY = 3.0
+"""Weight of what the perturbation costs in SSIM."""
+
 _KEPT_MIN = 0.5
 _NATIVE_AREA_MAX = 2.0
 """Post-processing is drawn at the image's size, up to this many times the frame's area."""
@@ -140,7 +143,7 @@ class Refiner:
         with self._precision():
             reading = self._recover.read(canvas, mask)
         recovered, _ = recovery_loss(reading, frame, mask)
-        cost, _ = protection_loss(self._localize, residual, frame, received, crop_box)
+        cost, _ = protection_loss(self._localize, residual, frame, received, crop_box, _VISIBILITY)
         return recovered + cost
 
     def _precision(self) -> "torch.autocast":

@@ -71,6 +71,18 @@ def test_a_small_part_of_a_large_picture_is_found(written, rocket):
     assert _places(screen, records) == expected
 
 
+def test_a_part_of_a_quarter_of_the_height_is_found_wherever_it_lies(written):
+    image, records = written
+    height, width = image.shape[:2]
+    screen = np.zeros((4 * height, 2 * width, 3), np.uint8)
+    for top in np.linspace(0, 3 * height, 13).astype(int):
+        screen[:] = 0
+        screen[top : top + height, :width] = image
+        found = read_tiles(screen)
+        assert len(found) == records.shape[0] * records.shape[1]
+        assert {tile.top % TILE_PX for tile in found} == {top % TILE_PX}
+
+
 @pytest.mark.parametrize("name", ["raccoon", "coffee", "rocket"])
 def test_photographs_hold_none(name, request):
     assert read_tiles(request.getfixturevalue(name)) == []

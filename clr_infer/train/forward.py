@@ -38,9 +38,6 @@ _LOG_FLOOR = 2e-3
 _DECIBELS = 0.3
 """Weight of the logarithm of the squared error."""
 
-_VISIBILITY = 4.0
-"""Weight of what the perturbation costs in SSIM."""
-
 _FINDING = 0.1
 """Weight of the logarithm of the log-odds that say where the fragment lay."""
 
@@ -63,12 +60,15 @@ class Stage:
         alignment: weight of the feature-alignment loss and of the restored pixels'; 0 switches
             both off.
         jpeg: what compresses what the recover network is trained on.
+        visibility: weight of what the residual costs in SSIM. At 4 the networks moved their
+            strength from luma to chroma, where JPEG takes it.
     """
 
     psnr_db: float
     hardness: float
     alignment: float = 0.1
     jpeg: JpegModel = _CODEC
+    visibility: float = 1.5
 
 
 @dataclass
@@ -212,6 +212,7 @@ def protection_loss(
     original: torch.Tensor,
     received: torch.Tensor,
     crop_box: torch.Tensor,
+    visibility: float,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """What residuals cost in SSIM, and how hard the template is to find in their midst.
 
@@ -221,6 +222,7 @@ def protection_loss(
         original: Bx3xSxS.
         received: what became of the protected images, Bx3xSxS.
         crop_box: Bx4, where they were cropped.
+        visibility: weight of what is lost in SSIM.
 
     Returns:
         The loss, a scalar, and ``ssim_lost`` and ``log_odds``, see :func:`forward_pass`.
@@ -228,7 +230,7 @@ def protection_loss(
     lost = ssim_lost(residual, original)
     found = (localize.odds_of(received, crop_box) + _ODDS_FLOOR).log().mean()
     numbers = {"ssim_lost": lost.detach(), "log_odds": found.detach()}
-    return _VISIBILITY * lost - _FINDING * found, numbers
+    return visibility * lost - _FINDING * found, numbers
 
 
 def recovery_loss(
@@ -308,7 +310,12 @@ def forward_pass(
     _, mask = place(views.received[:, :1].detach(), crop_box)
     loss, numbers = recovery_loss(reading, batch.original, mask)
     cost, of_residual = protection_loss(
-        networks.localize, batch.residual, batch.original, views.received, crop_box
+        networks.localize,
+        batch.residual,
+        batch.original,
+        views.received,
+        crop_box,
+        stage.visibility,
     )
     loss, numbers = loss + cost, numbers | of_residual
     if views.clean is not None:

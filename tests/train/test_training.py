@@ -125,7 +125,7 @@ def test_what_protection_costs_grows_with_what_is_seen_and_what_hides_the_templa
     seen = {}
     for name, residual in {"none": 0.0 * sync, "template": sync, "both": sync + noise}.items():
         received = original + residual
-        seen[name] = protection_loss(networks.localize, residual, original, received, box)[1]
+        seen[name] = protection_loss(networks.localize, residual, original, received, box, 1.0)[1]
     lost, odds = ({k: float(v[n]) for k, v in seen.items()} for n in ("ssim_lost", "log_odds"))
     assert lost["none"] == 0.0 < lost["template"] < lost["both"]
     assert odds["none"] < odds["both"] < odds["template"]
