@@ -97,20 +97,20 @@ def localize(
         if any(one.turn != UPRIGHT for _, one in pictures):
             frames = pixels.preprocess(received, runtime.size)
             found = _found(runtime, frames)
-    boxes = pixels.download(found.boxes)
     located = [
         _verdict(*picture, image.shape[1::-1], box, float(confidence), settings)
         for picture, image, box, confidence in zip(
-            pictures, received, boxes, found.confidences, strict=True
+            pictures, received, found.corners, found.confidences, strict=True
         )
     ]
     return Localized(received, frames, found.boxes, located)
 
 
 class _Found(NamedTuple):
-    """What the localize network says of a batch; the boxes stay where the runtime keeps them."""
+    """What the localize network says of a batch; the boxes both there and on the host."""
 
     boxes: Any
+    corners: np.ndarray
     confidences: np.ndarray
     scores: np.ndarray
     skews: np.ndarray
@@ -118,8 +118,8 @@ class _Found(NamedTuple):
 
 def _found(runtime: Runtime, frames: Any) -> _Found:
     outputs = runtime.run("localize", {"received": frames})
-    facts = (runtime.pixels.download(outputs[name]) for name in ("confidence", "score", "skew"))
-    return _Found(outputs["crop_box"], *facts)
+    facts = [outputs[name] for name in ("crop_box", "confidence", "score", "skew")]
+    return _Found(outputs["crop_box"], *runtime.pixels.download_all(facts))
 
 
 def _without_added_borders(
@@ -137,7 +137,7 @@ def _without_added_borders(
         added = found.scores[view] > _FAR_SURER * max(found.scores[index], 0.0)
         if not added and min(found.confidences[[view, index]]) >= settings.threshold:
             own = slice(view, view + 1)
-            crop_box = Box(*runtime.pixels.download(found.boxes[own])[0].tolist())
+            crop_box = Box(*found.corners[view].tolist())
             recover = functools.partial(_recovered, runtime, frames[own], found.boxes[own])
             added = was_added(whole[index], picture_px, crop_box, runtime.size, recover)
         if added:

@@ -139,7 +139,8 @@ def _marks(red: np.ndarray) -> Iterator[tuple[int, int]]:
         words = red[start : min(start + TILE_PX, height - TILE_PX + 1)] & 1
         for length in (1, 2, 4):  # the word at x comes to hold the bits from x on
             words = (words[:, :-length] << length) | words[:, length:]
-        y, x = np.nonzero(words[:, :places] == _NOISE[0])
+        y, x = np.divmod(np.flatnonzero(words == _NOISE[0]), words.shape[1])
+        y, x = y[x < places], x[x < places]
         for index, byte in enumerate(_NOISE[1:_MARK_BYTES], 1):
             marked = words[y, x + 8 * index] == byte
             y, x = y[marked], x[marked]

@@ -67,9 +67,10 @@ def protect(
         else:
             residuals = pixels.upload(np.stack([refined(image) for image in whole]))
     with clock.stage("merge"):
+        strengths = pixels.residual_psnr_db(residuals)
         merged = [
-            pixels.residual_merge(o, r, pixels.residual_psnr_db(r) + psnr_db - runtime.psnr_db)
-            for o, r in zip(originals, residuals, strict=True)
+            pixels.residual_merge(original, residual, strength + psnr_db - runtime.psnr_db)
+            for original, residual, strength in zip(originals, residuals, strengths, strict=True)
         ]
     if not with_copies:
         return [Protected(image, psnr, dict(clock.timings_ms)) for image, psnr in merged]
@@ -192,13 +193,14 @@ def _reconstructed(
     recovered: dict[int, np.ndarray] = {}
     uncertainty: dict[int, np.ndarray] = {}
     if which:
+        if len(which) < len(located):
+            frames, boxes = frames[which], boxes[which]
         with clock.stage("align"):
-            aligned = runtime.run("align", {"received": frames[which]})["aligned"]
+            aligned = runtime.run("align", {"received": frames})["aligned"]
         with clock.stage("recover"):
-            outputs = runtime.run("recover", {"aligned": aligned, "crop_box": boxes[which]})
-            spread = 255.0 * runtime.pixels.download(outputs["uncertainty"])
+            outputs = runtime.run("recover", {"aligned": aligned, "crop_box": boxes})
         with clock.stage("composite"):
-            for index, frame, cells in zip(which, outputs["recovered"], spread, strict=True):
+            for index, frame in zip(which, outputs["recovered"], strict=True):
                 box = located[index].crop_box
                 assert box is not None
                 canvas = runtime.pixels.composite(received[index], frame, box, settings.feather_px)
@@ -206,7 +208,8 @@ def _reconstructed(
                     frame = runtime.pixels.download(frame)
                     canvas = _without_altered(canvas, frame, located[index])
                 recovered[index] = canvas
-                uncertainty[index] = cells[0]
+            spread = 255.0 * runtime.pixels.download(outputs["uncertainty"])
+            uncertainty = {index: cells[0] for index, cells in zip(which, spread, strict=True)}
     return [
         Recovered(recovered.get(i), one, {}, uncertainty.get(i)) for i, one in enumerate(located)
     ]

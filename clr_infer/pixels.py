@@ -27,12 +27,16 @@ class Pixels(Protocol):
         """Bring any array back."""
         ...
 
+    def download_all(self, arrays: Sequence[Any]) -> list[np.ndarray]:
+        """Bring small float32 arrays back, together."""
+        ...
+
     def preprocess(self, images: Sequence[Any], size: int) -> Any:
         """Stretch uploaded images to the frame, antialiased: Bx3xSxS."""
         ...
 
-    def residual_psnr_db(self, residual: Any) -> float:
-        """The strength of a residual of the protect network, 3xSxS, as it is."""
+    def residual_psnr_db(self, residuals: Any) -> list[float]:
+        """The strengths of residuals of the protect network, Bx3xSxS, as they are."""
         ...
 
     def residual_merge(self, image: Any, residual: Any, psnr_db: float) -> tuple[np.ndarray, float]:
@@ -57,13 +61,17 @@ class HostPixels:
         """Nothing to do."""
         return array
 
+    def download_all(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Nothing to do."""
+        return list(arrays)
+
     def preprocess(self, images: Sequence[np.ndarray], size: int) -> np.ndarray:
         """See :func:`.preprocess.to_frame`."""
         return np.stack([to_frame(image, size) for image in images])
 
-    def residual_psnr_db(self, residual: np.ndarray) -> float:
+    def residual_psnr_db(self, residuals: np.ndarray) -> list[float]:
         """See :func:`.residual.residual_psnr_db`."""
-        return residual_psnr_db(residual)
+        return [residual_psnr_db(residual) for residual in residuals]
 
     def residual_merge(
         self, image: np.ndarray, residual: np.ndarray, psnr_db: float

@@ -6,6 +6,7 @@ import torch
 
 import clr_infer
 from clr_infer.device_pixels import DevicePixels
+from clr_infer.errors import ModelError
 from clr_infer.geometry import Box, box_to_pixels
 from clr_infer.pixels import HostPixels
 from clr_infer.runtimes.torch_eager import TorchEager
@@ -66,6 +67,27 @@ def test_frames_of_both_are_equal(coffee):
     on_device = DevicePixels("cpu", "torch")
     ours = on_device.preprocess([on_device.upload(coffee)], FRAME_PX)
     assert np.array_equal(on_device.download(ours), HostPixels().preprocess([coffee], FRAME_PX))
+
+
+@pytest.mark.parametrize("step", ["preprocess", "composite", "residual_merge"])
+def test_a_device_that_fails_on_an_image_says_so(device, coffee, monkeypatch, step):
+    def full(*_args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more")
+
+    protected = device.protect(coffee).image
+    monkeypatch.setattr(f"clr_infer.device_pixels.{step}", full)
+    with pytest.raises(ModelError, match="out of memory.*smaller batches or images") as caught:
+        device.protect(coffee)
+        device.recover(_fragment(protected))
+    assert "\n" not in str(caught.value)
+
+
+def test_small_arrays_come_back_together():
+    given = [torch.rand(2, 4), torch.rand(2), torch.rand(2, 2)]
+    found = DevicePixels("cpu").download_all(given)
+    assert [one.shape for one in found] == [(2, 4), (2,), (2, 2)]
+    for ours, theirs in zip(found, given, strict=True):
+        assert np.array_equal(ours, theirs.numpy())
 
 
 def test_the_torch_runtime_returns_what_it_was_given(device):
