@@ -13,6 +13,7 @@ import argparse
 import gzip
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,8 @@ from clr_infer.session import load
 from clr_infer.settings import Settings
 from clr_infer.sheet import contact_sheet
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs"
 PARTS = {
     "full": "kodak.json.gz",
     "refined": "kodak_refined.json.gz",
@@ -45,7 +47,6 @@ PARTS = {
 _REFINED = ["--set", "targets", "--refine", "320"]
 """What the part ``refined`` measures."""
 FAILURES, TURNED, COPIED, SHEET = GALLERIES = ("failures", "turned", "copied", "sheet")
-_WITHOUT_WORKERS = {"fg-jpeg"}
 _COFFEE = ROOT / "tests" / "images" / "coffee.jpg"
 _SET_UPRIGHT = (
     (_COFFEE, "crop=0.1,0.12,0.86,0.9 rotate=1.5 jpeg=80", False),
@@ -60,7 +61,6 @@ def evaluate(part: str, photos: Path, options: list[str], output: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         chosen = _REFINED if part == "refined" else ["--set", part]
         words = ["evaluate", str(photos), "-o", f"{folder}/report", *chosen, *options]
-        words += ["--runtime", "onnxruntime"]  # what the default install has
         if clr_infer(words):
             raise SystemExit(f"{part} could not be measured")
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def _save(picture: np.ndarray, file: Path) -> None:
     Image.fromarray(picture).save(file, quality=85)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Measure the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kodak", type=Path, required=True, metavar="DIR")
@@ -136,14 +136,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each worker")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
     parser.add_argument("--limit", type=int, metavar="N", help="rehearse on the first N images")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="for the galleries")
-    args = parser.parse_args()
-    shared: list[str] = []
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
+    parser.add_argument("--docs", type=Path, default=DOCS, metavar="DIR", help="for the galleries")
+    args = parser.parse_args(words)
+    parts = args.only or [*PARTS, *GALLERIES]
+    written = {args.docs if part in GALLERIES else args.results for part in parts}
+    if args.limit is not None and {folder.resolve() for folder in written} & {RESULTS, DOCS}:
+        parser.error("--limit rehearses: give other --results and --docs than what is published")
+    shared = ["--threads", str(args.threads)]
     for name in ("weights", "limit"):
         if getattr(args, name) is not None:
             shared += [f"--{name}", str(getattr(args, name))]
-    for part in args.only or [*PARTS, *GALLERIES]:
+    for part in parts:
         began = time.monotonic()
         if part == TURNED:
             draw_turned(args.weights, args.docs / f"{TURNED}.jpg")
@@ -158,8 +162,9 @@ def main() -> None:
             file = args.docs / f"{FAILURES}.jpg"
             draw_failures(args.kodak, report, args.weights, args.limit, file)
         else:
-            several = ["--workers", str(args.workers), "--threads", str(args.threads)]
-            options = shared + ([] if part in _WITHOUT_WORKERS else several)
+            # The runtime is what the default install has.
+            several = ["--workers", str(args.workers), "--runtime", "onnxruntime"]
+            options = shared + ([] if part == "fg-jpeg" else several)
             photos = args.val if part == "detection" else args.kodak
             evaluate(part, photos, options, args.results / PARTS[part])
         print(f"{part}: {time.monotonic() - began:.0f} s", flush=True)

@@ -7,9 +7,10 @@
 Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 """
 
+import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clr_infer.bench.kernels.tables import cpu_tables, gpu_table
@@ -358,18 +359,22 @@ def draw_pictures(folder: Path) -> None:
         page_plots.draw_strength(dial, folder / "strength.png")
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Rewrite or check the pages; returns the exit code."""
-    if "--pictures" in sys.argv:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a page would change")
+    parser.add_argument("--pictures", action="store_true", help="also draw the plots again")
+    args = parser.parse_args(words)
+    if args.pictures:
         draw_pictures(QUALITY_PAGE.parent)
     changed = 0
     for page in PAGES:
         old = page.read_text("utf-8")
         new = redraw(old)
         changed |= int(old != new)
-        if "--check" not in sys.argv:
+        if not args.check:
             page.write_text(new, "utf-8")
-    return changed if "--check" in sys.argv else 0
+    return changed if args.check else 0
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ import clr_infer
 from clr_infer.attacks import real
 from clr_infer.bench.facts import commit
 from clr_infer.evaluate import metrics, protocol
+from clr_infer.evaluate.case import Original, Truth, recover, shown
 from clr_infer.geometry import FULL_FRAME, Box, box_iou
-from clr_infer.preprocess import resize_pixels
 
 BITS = 32
 CONDITIONS = {
@@ -145,22 +145,18 @@ def measure_libraries(index: int, image: np.ndarray) -> dict:
 
 
 def measure_ours(session: clr_infer.Session, index: int, image: np.ndarray) -> dict:
-    """The same of our own method."""
-    crop = _crop(index, image)
-    seen = np.zeros(image.shape[:2], bool)
-    x0, y0, x1, y1 = crop.box_px
-    seen[y0:y1, x0:x1] = True
+    """The same of our own method; a fragment that is not found counts as its mean colour."""
+    truth = Truth(Original(image), _crop(index, image))
     protected = session.protect(image).image
     rows = {}
     for condition in CONDITIONS:
-        recovered = session.recover(_received(protected, condition, index, crop.box))
-        truth = FULL_FRAME if condition.startswith("uncropped") else crop.box
-        box = recovered.located.crop_box
-        out = None
-        if recovered.image is not None and truth is not FULL_FRAME:
-            whole = resize_pixels(recovered.image, *image.shape[1::-1])
-            out = metrics.psnr_outside(image, whole, seen)
-        iou = box_iou(box, truth) if box else 0.0
+        received = _received(protected, condition, index, truth.crop.box)
+        answer, out = recover(session, received), None
+        box = FULL_FRAME if condition.startswith("uncropped") else truth.crop.box
+        if box is not FULL_FRAME:
+            whole = shown(answer, received, truth.original.size)
+            out = metrics.psnr_outside(image, whole, truth.seen)
+        iou = box_iou(answer.crop_box, box) if answer.crop_box else 0.0
         rows[condition] = {"bits_right": None, "whole_message": None, "iou": iou, "psnr_out": out}
     return {"clr_infer": {"psnr": metrics.psnr(image, protected), "cases": rows}}
 

@@ -1,4 +1,4 @@
-"""All of a result or nothing: folders are filled aside and put in place when everything passed."""
+"""All of a result or nothing: what is filled aside is put in place when everything passed."""
 
 import os
 import shutil
@@ -46,8 +46,8 @@ def staged_folders(parent: Path, names: Sequence[str], *, force: bool = False) -
 
     Args:
         parent: created if missing.
-        names: of the folders, which the block makes inside the folder that it is given.
-        force: replace folders that exist.
+        names: of folders, or files, which the block makes inside the folder that it is given.
+        force: replace those that exist.
 
     Raises:
         OutputError: a folder exists, before the block or after it, and ``force`` is not set, or
@@ -90,7 +90,13 @@ def _swap(staging: Path, parent: Path, names: Sequence[str]) -> None:
     except BaseException:  # whatever it is: what was there comes back
         for name in names:
             if not (staging / name).exists():  # it took its place
-                shutil.rmtree(parent / name, ignore_errors=True)
+                _remove(parent / name)
             if (aside / name).exists():
                 os.rename(aside / name, parent / name)
         raise
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)

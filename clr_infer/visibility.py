@@ -15,7 +15,8 @@ _SIGMA, _C2 = 1.5, 0.03**2
 @functools.cache
 def _luma_and_window(device: torch.device) -> tuple[torch.Tensor, GaussianBlur]:
     """The weights of luma, 1x3x1x1, and the window; made once, as a copy to a GPU waits."""
-    return torch.tensor(LUMA).view(1, 3, 1, 1).to(device), GaussianBlur(_SIGMA).to(device)
+    with torch.inference_mode(False):  # whatever the first caller is in: gradients go through them
+        return torch.tensor(LUMA).view(1, 3, 1, 1).to(device), GaussianBlur(_SIGMA).to(device)
 
 
 def ssim_lost(residual: torch.Tensor, original: torch.Tensor) -> torch.Tensor:

@@ -1,11 +1,8 @@
-"""A folder of weights: safetensors, ONNX files, manifest, model card; all of it or nothing."""
+"""A folder of weights: safetensors, ONNX files, manifest; all of it or nothing."""
 
 import hashlib
 import json
 import logging
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,9 @@ import onnx
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from ..errors import ModelError, OutputError
+from ..errors import ModelError
 from ..specs import SPECS
+from ..staging import staged_folders
 from ..weights import INT8_PREFIX, MANIFEST, SAFETENSORS
 from .inputs import pipeline_inputs
 from .quantize import quantised_layers, to_int8
@@ -36,6 +34,12 @@ def write_weights(
 ) -> None:
     """Export all networks, validate each, and put the folder in place.
 
+    A folder that is new appears whole. In one that exists each file is renamed to its place, the
+    manifest last, and ``int8`` as a whole: whatever else lies there stays, and if that fails or is
+    interrupted, what was there comes back. Only a process that is killed within those renames
+    leaves files that do not fit their manifest, which :class:`.Weights` refuses; those that were
+    replaced are then in ``.partial-*/.replaced``.
+
     Args:
         folder: created or, with respect to the files of these weights, replaced.
         networks: as :func:`clr_infer.networks.served.build_served` builds them.
@@ -48,7 +52,7 @@ def write_weights(
 
     Raises:
         ModelError: an export failed its validation; nothing was written.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written; what was there is there still.
     """
     facts = {k: manifest[k] for k in ("size", "psnr_db", "width", "align_width", "seed", "steps")}
     tensors = {k: v.contiguous() for k, v in networks.state_dict().items()}
@@ -73,18 +77,17 @@ def write_weights(
             files[f"{INT8_PREFIX}{name}.onnx"] = twin
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     whole = {"format": 1, **manifest, "files": digests, "validation": validation}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=folder, prefix=".partial-"))
-        try:
-            for name, content in files.items():
-                (staging / name).parent.mkdir(exist_ok=True)
-                (staging / name).write_bytes(content)
-            (staging / MANIFEST).write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
-            for name in (*files, MANIFEST):
-                (folder / name).parent.mkdir(exist_ok=True)
-                os.replace(staging / name, folder / name)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"cannot write the weights to {folder}: {error}") from error
+    files[MANIFEST] = (json.dumps(whole, indent=1) + "\n").encode()
+    _put_in_place(folder, files)
+
+
+def _put_in_place(folder: Path, files: dict[str, bytes]) -> None:
+    """Write a folder, or the entries of one that exists: it may be a mount, or hold a training."""
+    exists = folder.exists()
+    parent = folder if exists else folder.parent
+    names = list(dict.fromkeys(Path(name).parts[0] for name in files)) if exists else [folder.name]
+    with staged_folders(parent, names, force=True) as staging:
+        for name, content in files.items():
+            path = staging / name if exists else staging / folder.name / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)

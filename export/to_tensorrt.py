@@ -41,7 +41,7 @@ class EngineOptions:
 
     Attributes:
         flavour: ``"tensorrt"`` or ``"tensorrt-rtx"``.
-        batches: least, best and largest batch of the profile.
+        batches: least, best and largest batch of the profile; the least is 1.
         compute_capabilities: such as ``("8.9", "12.0")``; none takes Ampere and later
             (``tensorrt-rtx``) or the GPU here (``tensorrt``, which builds for no other one).
         hardware_compatible: ``tensorrt`` only: run on Ampere and every later GPU, at some cost.
@@ -67,6 +67,11 @@ class EngineOptions:
         least, best, largest = self.batches
         if not 1 <= least <= best <= largest:
             raise UsageError(f"batches must rise from 1: least, best, largest, not {self.batches}")
+        if least > 1:
+            raise UsageError(
+                f"the least batch must be 1, not {least}: single images, and what is left of a "
+                "batch that is run in pieces, would find no engine"
+            )
         if self.flavour == "tensorrt" and self.compute_capabilities:
             raise UsageError("tensorrt builds for the GPU here; leave the compute capability out")
         if self.flavour == "tensorrt-rtx" and self.version_compatible:

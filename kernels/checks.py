@@ -3,6 +3,7 @@
 import torch
 
 __all__ = [
+    "MAX_VALUES",
     "check_box",
     "check_crop_boxes",
     "check_frame",
@@ -13,7 +14,8 @@ __all__ = [
     "same_device",
 ]
 
-_MAX_VALUES = 2**31 - 1  # kernels count the values of one image in 32 bits
+MAX_VALUES = 2**31 - 1
+"""Kernels count the values of one image in 32 bits."""
 
 
 def _check(name: str, tensor: torch.Tensor, dtype: torch.dtype, fits: bool, shape: str) -> None:
@@ -29,16 +31,16 @@ def check_image(name: str, image: torch.Tensor) -> None:
     """An 8-bit image, HxWx3."""
     fits = image.ndim == 3 and image.shape[-1] == 3
     _check(name, image, torch.uint8, fits, "HxWx3")
-    if image.numel() > _MAX_VALUES:
-        raise ValueError(f"{name} has {image.numel()} values; the limit is {_MAX_VALUES}")
+    if image.numel() > MAX_VALUES:
+        raise ValueError(f"{name} has {image.numel()} values; the limit is {MAX_VALUES}")
 
 
 def check_images(name: str, images: torch.Tensor) -> None:
     """An 8-bit image, HxWx3, or several of one size, BxHxWx3."""
     fits = images.ndim in (3, 4) and images.shape[-1] == 3
     _check(name, images, torch.uint8, fits, "HxWx3 or BxHxWx3")
-    if images.shape[-3:].numel() > _MAX_VALUES:
-        raise ValueError(f"{name} are too large: an image has at most {_MAX_VALUES} values")
+    if images.shape[-3:].numel() > MAX_VALUES:
+        raise ValueError(f"{name} are too large: an image has at most {MAX_VALUES} values")
 
 
 def check_frame(name: str, frame: torch.Tensor) -> None:
@@ -76,7 +78,7 @@ def check_box(
     """A received image, hxwx3, lies at ``box_px`` of a canvas of ``canvas_px``, whole."""
     x0, y0, x1, y1 = box_px
     width, height = canvas_px
-    if min(width, height) < 1 or 3 * width * height > _MAX_VALUES:
+    if min(width, height) < 1 or 3 * width * height > MAX_VALUES:
         raise ValueError(f"canvas_px must be at least 1x1 and not too large, not {width}x{height}")
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise ValueError(f"box_px {tuple(box_px)} must lie in the canvas, {width}x{height} pixels")

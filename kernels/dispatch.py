@@ -1,13 +1,13 @@
-"""Which implementation of an operation runs: plain PyTorch or a Triton kernel."""
+"""Which implementation of an operation runs, plain PyTorch or a Triton kernel, and where."""
 
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from .language import HAS_TRITON
 
-__all__ = ["IMPLS", "Impl", "KernelUnavailable", "resolve"]
+__all__ = ["IMPLS", "Impl", "KernelUnavailable", "launch", "resolve"]
 
 Impl = Literal["auto", "torch", "triton"]
 IMPLS = ("auto", "torch", "triton")
@@ -73,3 +73,19 @@ def _say_once(op: str, on_cuda: bool) -> None:
     _said.add((op, reason))
     level = logging.WARNING if on_cuda else logging.INFO
     _log.log(level, "%s: plain PyTorch, since %s", op, reason)
+
+
+def launch(
+    kernel: Any, grid: tuple[int, ...], first: torch.Tensor, *arguments: Any, **constants: Any
+) -> None:
+    """Launch a Triton kernel on the device of its tensors; Triton alone takes the current one.
+
+    Args:
+        kernel: the function under ``@jit``.
+        grid: numbers of programs.
+        first: argument of the kernel, a tensor where all the others are.
+        arguments: the rest of them.
+        constants: of the kernel and of the compiler, by name.
+    """
+    with torch.cuda.device_of(first):
+        kernel[grid](first, *arguments, **constants)

@@ -3,9 +3,11 @@
     4:4:4             images -> [codec] -> images                            one pass
     4:2:2, 4:2:0      images -> [codec] -> planes -> [upsample] -> images    12.5 % more bytes
     way back          gradient, six bits a pixel -> gradient                 one pass
+    of 4:2:0          gradient, six bits a pixel -> planes -> gradient       two passes
     of soft rounding  gradient -> planes -> [codec, way back] -> gradient    three passes
 
-(bytes for fp32 images; the planes hold 8 bits a sample, 16 when a gradient is wanted.)
+(bytes for fp32 images; the planes hold 8 bits a sample, 16 when a gradient is wanted, 32 on the way
+back.)
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from . import reference
 from .codec import codec_backward_kernel, codec_kernel, codec_rgb_kernel
-from .dispatch import Impl, resolve
+from .dispatch import Impl, launch, resolve
 from .jpeg_checks import check_pixels, check_simulate, rounded_tables_for, tables_for
 from .options import (
     SUBSAMPLING_FACTORS,
@@ -96,16 +99,21 @@ def _forward(
     constants: dict[str, Any] = {"ROUNDING": rounding, "WIDE": _wide(images), **plan.launch}
     whole = (plan.height, plan.width, seed)
     if subsampling == "4:4:4":
-        codec_rgb_kernel[plan.grid](images, tables, out, inside, *whole, MARK=mark, **constants)
+        launch(
+            codec_rgb_kernel, plan.grid, images, tables, out, inside, *whole, MARK=mark, **constants
+        )
         return out, inside
     kind = torch.float32 if rounding != "exact" else torch.int16 if mark else torch.uint8
     luma, chroma = plan.planes(kind)
     constants |= plan.factors
-    codec_kernel[plan.grid](images, tables, luma, chroma, *whole, WIDE_OUT=_wide(luma), **constants)
-    planes_to_rgb_kernel[plan.strips(plan.down[0])](
-        luma, chroma, out, inside, plan.height, plan.width, plan.padded_height, plan.cells_x,
-        DY=plan.down[0], TRIANGLE=plan.triangle, MARK=mark, WIDE=_wide(luma),
-        WIDE_OUT=_wide(out), **plan.launch,
+    launch(
+        codec_kernel, plan.grid, images, tables, luma, chroma, *whole, WIDE_OUT=_wide(luma),
+        **constants,
+    )  # fmt: skip
+    launch(
+        planes_to_rgb_kernel, plan.strips(plan.down[0]), luma, chroma, out, inside, plan.height,
+        plan.width, plan.padded_height, plan.cells_x, DY=plan.down[0], TRIANGLE=plan.triangle,
+        MARK=mark, WIDE=_wide(luma), WIDE_OUT=_wide(out), **plan.launch,
     )  # fmt: skip
     return out, inside
 
@@ -122,15 +130,15 @@ def _backward_straight(
     out = torch.empty_like(gradient)
     fused = plan.down[0] == 1
     luma, chroma = (out, out) if fused else plan.planes(torch.float32)
-    rgb_backward_kernel[plan.strips(plan.down[0])](
-        gradient, inside, out, luma, chroma, plan.height, plan.width, plan.padded_height,
-        plan.cells_x, TRIANGLE=plan.triangle, FUSED=fused, WIDE=_wide(out), **plan.factors,
-        **plan.launch,
+    launch(
+        rgb_backward_kernel, plan.strips(plan.down[0]), gradient, inside, out, luma, chroma,
+        plan.height, plan.width, plan.padded_height, plan.cells_x, TRIANGLE=plan.triangle,
+        FUSED=fused, WIDE=_wide(out), **plan.factors, **plan.launch,
     )  # fmt: skip
     if not fused:
-        planes_backward_kernel[plan.strips(1)](
-            luma, chroma, out, plan.height, plan.width, plan.padded_height, WIDE=_wide(out),
-            **plan.factors, **plan.launch,
+        launch(
+            planes_backward_kernel, plan.strips(1), luma, chroma, out, plan.height, plan.width,
+            plan.padded_height, WIDE=_wide(out), **plan.factors, **plan.launch,
         )  # fmt: skip
     return out
 
@@ -148,23 +156,23 @@ def _backward_soft(
     plan = _Plan(images, width, subsampling)
     out = torch.empty_like(images)
     luma, chroma = plan.planes(torch.float32)
-    rgb_backward_kernel[plan.strips(plan.down[0])](
-        gradient, inside, out, luma, chroma, plan.height, plan.width, plan.padded_height,
-        plan.cells_x, TRIANGLE=plan.triangle, FUSED=False, WIDE=_wide(out), **plan.factors,
-        **plan.launch,
+    launch(
+        rgb_backward_kernel, plan.strips(plan.down[0]), gradient, inside, out, luma, chroma,
+        plan.height, plan.width, plan.padded_height, plan.cells_x, TRIANGLE=plan.triangle,
+        FUSED=False, WIDE=_wide(out), **plan.factors, **plan.launch,
     )  # fmt: skip
     jobs = plan.down[0] * plan.down[1] + 2
     size = (plan.batch, plan.grid[0], jobs, 8, 8) if for_tables else (0,)
     partials = torch.empty(size, dtype=torch.float32, device=images.device)
-    codec_backward_kernel[plan.grid](
-        images, tables, luma, chroma, partials, plan.height, plan.width,
-        TABLES=for_tables, WIDE=_wide(images), **plan.factors, **plan.launch,
+    launch(
+        codec_backward_kernel, plan.grid, images, tables, luma, chroma, partials, plan.height,
+        plan.width, TABLES=for_tables, WIDE=_wide(images), **plan.factors, **plan.launch,
     )  # fmt: skip
     _fold_padding(luma, plan.height)
     _fold_padding(chroma, -(-plan.height // plan.down[0]))
-    planes_backward_kernel[plan.strips(1)](
-        luma, chroma, out, plan.height, plan.width, plan.padded_height, WIDE=_wide(out),
-        **plan.factors, **plan.launch,
+    launch(
+        planes_backward_kernel, plan.strips(1), luma, chroma, out, plan.height, plan.width,
+        plan.padded_height, WIDE=_wide(out), **plan.factors, **plan.launch,
     )  # fmt: skip
     if not for_tables:
         return out, None
@@ -188,23 +196,27 @@ class _Codec(torch.autograd.Function):
         kind = "exact" if rounding == "ste" else rounding
         out, inside = _forward(images, tables, width, subsampling, kind, seed, mark=True)
         ctx.options = (width, subsampling)
-        ctx.soft = rounding == "soft"
-        ctx.save_for_backward(inside, *((images, tables) if ctx.soft else ()))
+        ctx.save_for_backward(inside, *((images, tables) if rounding == "soft" else ()))
         return out
 
     @staticmethod
     def backward(ctx, gradient):  # noqa: ANN001, ANN205
-        """Straight through, or through the slope of soft rounding."""
-        gradient = gradient.contiguous()
-        inside, *rest = ctx.saved_tensors
-        by_tables = None
-        if ctx.soft:
-            by_images, by_tables = _backward_soft(
-                gradient, *rest, inside, *ctx.options, for_tables=ctx.needs_input_grad[1]
-            )
-        else:
-            by_images = _backward_straight(gradient, inside, *ctx.options)
-        return by_images, by_tables, None, None, None, None
+        """Straight through, or through the slope of soft rounding; both differentiable once."""
+        return *_backward(ctx, gradient, *ctx.saved_tensors), None, None, None, None
+
+
+@once_differentiable
+def _backward(ctx, gradient, inside, *coded):  # noqa: ANN001, ANN002, ANN202
+    """The gradients of images and tables; all that they depend on is an argument.
+
+    Whoever differentiates them again, by the gradient or by the images, gets an error.
+    """
+    gradient = gradient.contiguous()
+    if not coded:
+        return _backward_straight(gradient, inside, *ctx.options), None
+    return _backward_soft(
+        gradient, *coded, inside, *ctx.options, for_tables=ctx.needs_input_grad[1]
+    )
 
 
 def _in_pairs_of_blocks(images: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,9 @@ a number counts as 0.
 
 import torch
 
+from .checks import MAX_VALUES
 from .jpeg_tables import quantisation_tables, scaled_tables
-from .options import ROUNDINGS, SUBSAMPLING_FACTORS
+from .options import ROUNDINGS, SUBSAMPLING_FACTORS, padded_size
 
 __all__ = ["check_images", "check_pixels", "check_simulate", "rounded_tables_for", "tables_for"]
 
@@ -28,6 +29,11 @@ def check_images(images: torch.Tensor, subsampling: str) -> None:
     if subsampling not in SUBSAMPLING_FACTORS:
         choices = list(SUBSAMPLING_FACTORS)
         raise ValueError(f"subsampling must be one of {choices}, not {subsampling!r}")
+    height, width = padded_size(images.shape[2], images.shape[3], subsampling)
+    if 3 * height * width > MAX_VALUES:
+        raise ValueError(
+            f"images are too large: padded to whole MCUs, an image has at most {MAX_VALUES} values"
+        )
 
 
 def check_pixels(images: torch.Tensor, subsampling: str) -> None:

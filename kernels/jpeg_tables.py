@@ -13,11 +13,11 @@ libjpeg-turbo and Pillow share:
 
 from __future__ import annotations
 
-import functools
-
 import torch
 
 from .aot import Launch
+from .constants import constant_like
+from .dispatch import launch
 from .language import jit, tl
 
 __all__ = ["BASE_TABLES", "LAUNCHES", "quantisation_tables", "scaled_tables"]
@@ -70,19 +70,6 @@ def _floor(x: torch.Tensor) -> torch.Tensor:
     return x.floor() if not x.requires_grad else x + (x.floor() - x).detach()
 
 
-@functools.cache
-def _base_tables_on(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """The base tables on a GPU: a copy in each call would wait, and no CUDA graph could hold it."""
-    with torch.inference_mode(False):  # what is kept may meet a gradient later
-        return BASE_TABLES.to(device, dtype)
-
-
-def _base_tables(like: torch.Tensor) -> torch.Tensor:
-    if like.is_cuda and not torch.compiler.is_compiling():
-        return _base_tables_on(like.device, like.dtype)
-    return BASE_TABLES.to(like)
-
-
 def quantisation_tables(qf: torch.Tensor, rounded: bool = True) -> torch.Tensor:
     """Scale the base tables to a quality factor, by the rule of the Independent JPEG Group.
 
@@ -97,7 +84,7 @@ def quantisation_tables(qf: torch.Tensor, rounded: bool = True) -> torch.Tensor:
     scale = torch.where(qf < 50, 5000.0 / qf.clamp(min=1.0), 200.0 - 2.0 * qf)
     if rounded:  # libjpeg's percentage is an integer
         scale = _floor(scale)
-    tables = (_base_tables(qf) * scale.view(-1, 1, 1, 1) + 50.0) / 100.0
+    tables = (constant_like(BASE_TABLES, qf) * scale.view(-1, 1, 1, 1) + 50.0) / 100.0
     return (_floor(tables) if rounded else tables).clamp(1.0, 255.0)
 
 
@@ -114,9 +101,9 @@ def scaled_tables(quality: torch.Tensor, batch: int) -> tuple[torch.Tensor, torc
     """
     tables = torch.empty((batch, 2, 8, 8), device=quality.device)
     valid = torch.empty(quality.shape, dtype=torch.uint8, device=quality.device)
-    _tables_kernel[(batch,)](
-        quality.contiguous(), _base_tables(quality), tables, valid,
-        EACH=quality.numel() > 1, num_warps=4,
+    launch(
+        _tables_kernel, (batch,), quality.contiguous(), constant_like(BASE_TABLES, quality), tables,
+        valid, EACH=quality.numel() > 1, num_warps=4,
     )  # fmt: skip
     return tables, valid.view(torch.bool)
 

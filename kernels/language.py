@@ -25,6 +25,6 @@ __all__ = ["ANY_SIZE", "HAS_TRITON", "constexpr_function", "jit", "tl"]
 HAS_TRITON = tl is not None
 """Whether Triton kernels can be compiled or interpreted here."""
 
-ANY_SIZE = ("height", "cells_x")
-"""Arguments on which no address's alignment depends: one machine code for every value of them, or
-images of many sizes would wait for the compiler again and again."""
+ANY_SIZE = ("height", "padded_height", "cells_x")
+"""Arguments of the codec on which no address's alignment depends: one machine code for every value
+of them, or images of many sizes would wait for the compiler again and again."""

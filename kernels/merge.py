@@ -18,7 +18,7 @@ import torch
 from . import reference
 from .aot import Launch
 from .checks import check_frame, check_image, same_device
-from .dispatch import Impl, resolve
+from .dispatch import Impl, launch, resolve
 from .filters import bilinear, bilinear_gram
 from .language import jit, tl
 from .reference.merge import psnr_of_mse
@@ -29,9 +29,12 @@ __all__ = ["LAUNCHES", "residual_merge"]
 _ROWS, _COLS = 4, 128
 _BLOCK = 512
 _EXACT = {"enable_fp_fusion": False}  # a product is rounded before it is added, as on the CPU
+# What differs from picture to picture: one machine code for all, see language.ANY_SIZE.
+_ANY_POWER = ("bands_y", "bands_x")
+_ANY_MERGE = ("height", "width", "taps_y", "taps_x")
 
 
-@jit
+@jit(do_not_specialize=_ANY_POWER)
 def _power_kernel(
     residual,  # 3xSxS float32
     gram_y,  # (2 RY + 1)xS float32
@@ -63,7 +66,7 @@ def _power_kernel(
     tl.store(partial + program, tl.sum(down * across))
 
 
-@jit
+@jit(do_not_specialize=_ANY_MERGE)
 def _merge_kernel(
     image,  # HxWx3 uint8
     residual,  # 3xSxS float32
@@ -112,8 +115,9 @@ def _launch_power(residual: torch.Tensor, height: int, width: int) -> torch.Tens
     gram_x = bilinear_gram(size, width, residual.device)
     grid = (-(-3 * size // _ROWS), -(-size // _COLS))
     partial = torch.empty(grid, dtype=torch.float32, device=residual.device)
-    _power_kernel[grid](
-        residual, gram_y, gram_x, partial, size, len(gram_y), len(gram_x), ROWS=_ROWS, COLS=_COLS
+    bands = len(gram_y), len(gram_x)
+    launch(
+        _power_kernel, grid, residual, gram_y, gram_x, partial, size, *bands, ROWS=_ROWS, COLS=_COLS
     )
     return partial.sum(dtype=torch.float64)
 
@@ -131,7 +135,9 @@ def _launch_merge(
     out = torch.empty_like(image)
     grid = (height, -(-3 * width // _BLOCK))
     errors = torch.empty(grid, dtype=torch.int32, device=image.device)
-    _merge_kernel[grid](
+    launch(
+        _merge_kernel,
+        grid,
         image,
         residual,
         gain,
@@ -190,7 +196,7 @@ LAUNCHES = {
         _power_kernel,
         {
             **dict.fromkeys(("residual", "gram_y", "gram_x", "partial"), "*fp32"),
-            **dict.fromkeys(("size", "bands_y", "bands_x"), "i32"),
+            **dict.fromkeys(("size", *_ANY_POWER), "i32"),
         },
         {"ROWS": _ROWS, "COLS": _COLS},
     ),
@@ -200,7 +206,7 @@ LAUNCHES = {
             **dict.fromkeys(("image", "out"), "*u8"),
             **dict.fromkeys(("residual", "gain", "weights_y", "weights_x"), "*fp32"),
             **dict.fromkeys(("starts_y", "starts_x", "errors"), "*i32"),
-            **dict.fromkeys(("height", "width", "size", "taps_y", "taps_x"), "i32"),
+            **dict.fromkeys(("size", *_ANY_MERGE), "i32"),
         },
         {"BLOCK": _BLOCK},
         _EXACT,

@@ -14,7 +14,7 @@ import torch
 from . import reference
 from .aot import Launch
 from .checks import check_crop_boxes, check_frames, same_device
-from .dispatch import Impl, KernelUnavailable, resolve
+from .dispatch import Impl, KernelUnavailable, launch, resolve
 from .language import jit, tl
 
 __all__ = ["LAUNCHES", "place"]
@@ -94,7 +94,7 @@ def _launch_place(
     canvas = torch.empty_like(received)
     mask = torch.empty((batch, 1, size, size), dtype=torch.float32, device=received.device)
     grid = (-(-size // _ROWS), -(-size // _COLS), batch)
-    _place_kernel[grid](received, boxes, canvas, mask, size, ROWS=_ROWS, COLS=_COLS)
+    launch(_place_kernel, grid, received, boxes, canvas, mask, size, ROWS=_ROWS, COLS=_COLS)
     return canvas, mask
 
 

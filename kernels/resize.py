@@ -18,7 +18,7 @@ import torch
 from . import reference
 from .aot import Launch
 from .checks import check_box, check_frame, check_image, check_images, check_size, same_device
-from .dispatch import Impl, resolve
+from .dispatch import Impl, launch, resolve
 from .filters import bicubic_fixed, vertical_first
 from .language import jit, tl
 from .rounding import round_half_even
@@ -27,6 +27,9 @@ __all__ = ["LAUNCHES", "composite", "preprocess"]
 
 _BLOCK = 512
 _EXACT = {"enable_fp_fusion": False}  # a product is rounded before it is added, as on the CPU
+# What differs from picture to picture: one machine code for all, see language.ANY_SIZE.
+_ANY_PASS = ("blocks", "length_in", "length_out", "inner", "taps")
+_ANY_CANVAS = (*_ANY_PASS, "canvas_w", "canvas_h", "left", "top", "width", "height")
 
 
 @jit
@@ -66,7 +69,7 @@ def _resampled(
     return tl.minimum(tl.maximum(total >> 22, 0), 255)
 
 
-@jit
+@jit(do_not_specialize=_ANY_PASS)
 def _resize_kernel(
     image,  # see _resampled
     starts,  # K int32
@@ -108,7 +111,7 @@ def _opacity(position, length, soft_start, soft_stop, reach):
     return tl.minimum(whole, tl.minimum(first, last))
 
 
-@jit
+@jit(do_not_specialize=_ANY_CANVAS)
 def _composite_kernel(
     image,  # see _resampled
     starts,  # K int32
@@ -180,7 +183,9 @@ def _resize(
     image: torch.Tensor, step: _Pass, out: torch.Tensor, plane: int, frame_in: bool, frame_out: bool
 ) -> None:
     table = bicubic_fixed(step.length_in, step.length_out, image.device)
-    _resize_kernel[(step.outer * step.blocks,)](
+    launch(
+        _resize_kernel,
+        (step.outer * step.blocks,),
         image,
         *table,
         out,
@@ -230,7 +235,9 @@ def _launch_composite(
     half = _first_pass(recovered.contiguous(), first, size * size, frame_in=True)
     table = bicubic_fixed(last.length_in, last.length_out, received.device)
     out = torch.empty((canvas_h, canvas_w, 3), dtype=torch.uint8, device=received.device)
-    _composite_kernel[(last.outer * last.blocks,)](
+    launch(
+        _composite_kernel,
+        (last.outer * last.blocks,),
         half,
         *table,
         received.contiguous(),
@@ -320,18 +327,13 @@ _PASS_TYPES = {
     "image": "*u8",
     "starts": "*i32",
     "weights": "*i32",
-    "blocks": "i32",
-    "length_in": "i32",
-    "length_out": "i32",
-    "inner": "i32",
-    "taps": "i32",
-    "plane": "i32",
+    **dict.fromkeys((*_ANY_PASS, "plane"), "i32"),
 }
 _FRAME_TYPES = {**_PASS_TYPES, "image": "*fp32"}
 _CANVAS_TYPES = {
     "received": "*u8",
     "out": "*u8",
-    **dict.fromkeys(("canvas_w", "canvas_h", "left", "top", "width", "height"), "i32"),
+    **dict.fromkeys(_ANY_CANVAS, "i32"),
     "reach_x": "fp32",
     "reach_y": "fp32",
 }

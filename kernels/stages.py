@@ -15,7 +15,7 @@ from . import reference
 from .aot import Launch
 from .color import chroma_of, luma_of, rgb_of
 from .dct import dct8, idct8, load8, store8, transpose8
-from .dispatch import Impl, KernelUnavailable, resolve
+from .dispatch import Impl, KernelUnavailable, launch, resolve
 from .language import HAS_TRITON, jit, tl
 from .options import SUBSAMPLING_FACTORS, Rounding, Subsampling, Upsampling
 from .quantize import exact_level, smooth_level
@@ -160,14 +160,14 @@ def quantise_kernel(
     ROUNDING: tl.constexpr,
 ):
     """Divide coefficients by their steps and round."""
-    place = tl.program_id(0) * N + tl.arange(0, N)
+    place = tl.program_id(0).to(tl.int64) * N + tl.arange(0, N)
     mask = place < count
     c = tl.load(coefficients + place, mask=mask, other=0)
     step = tl.load(steps + place, mask=mask, other=1)
     if coefficients.dtype.element_ty.is_int():
         level = exact_level(c, step)
     else:
-        level = smooth_level(tl.div_rn(c, step), place, seed, ROUNDING)
+        level = smooth_level(tl.div_rn(c, step), place.to(tl.int32), seed, ROUNDING)
     tl.store(out + place, level, mask=mask)
 
 
@@ -191,7 +191,8 @@ def _convert(source: torch.Tensor, forward: bool) -> torch.Tensor:
     kind = source.dtype if source.is_floating_point() else torch.int32
     out = torch.empty(source.shape, dtype=kind, device=source.device)
     area = source.shape[-2] * source.shape[-1]
-    color_kernel[_grid(area, len(source))](source, out, area, N=_THREADS, FORWARD=forward)
+    grid = _grid(area, len(source))
+    launch(color_kernel, grid, source, out, area, N=_THREADS, FORWARD=forward)
     return out
 
 
@@ -218,7 +219,8 @@ def downsample(plane: torch.Tensor, subsampling: Subsampling, impl: Impl = "auto
     rows, cols = plane.shape[-2] // down_y, plane.shape[-1] // 2
     out = torch.empty((len(plane), rows, cols), dtype=plane.dtype, device=plane.device)
     cells = rows * cols
-    downsample_kernel[_grid(cells, len(plane))](plane, out, cells, cols, N=_THREADS, DY=down_y)
+    grid = _grid(cells, len(plane))
+    launch(downsample_kernel, grid, plane, out, cells, cols, N=_THREADS, DY=down_y)
     return out
 
 
@@ -235,9 +237,10 @@ def upsample(
     plane = plane.contiguous()
     batch, rows, cols = plane.shape
     out = torch.empty((batch, rows * down_y, cols * 2), dtype=plane.dtype, device=plane.device)
-    upsample_kernel[_grid(out[0].numel(), batch)](
-        plane, out, rows, cols, N=_THREADS, DY=down_y, TRIANGLE=upsampling == "triangle"
-    )
+    launch(
+        upsample_kernel, _grid(out[0].numel(), batch), plane, out, rows, cols,
+        N=_THREADS, DY=down_y, TRIANGLE=upsampling == "triangle",
+    )  # fmt: skip
     return out
 
 
@@ -245,7 +248,7 @@ def _transform(blocks: torch.Tensor, inverse: bool) -> torch.Tensor:
     blocks = blocks.contiguous()
     out = torch.empty_like(blocks)
     count = blocks.numel() // 64
-    dct_kernel[_grid(count * 8)](blocks, out, count, N=_THREADS, INVERSE=inverse)
+    launch(dct_kernel, _grid(count * 8), blocks, out, count, N=_THREADS, INVERSE=inverse)
     return out
 
 
@@ -278,7 +281,10 @@ def quantise(
     count = coefficients.numel()
     mode = "nearest" if rounding in ("hard", "ste") else rounding
     seed = draw_seed() if rounding == "noise" else 0
-    quantise_kernel[_grid(count)](coefficients, steps, out, count, seed, N=_THREADS, ROUNDING=mode)
+    launch(
+        quantise_kernel, _grid(count), coefficients, steps, out, count, seed,
+        N=_THREADS, ROUNDING=mode,
+    )  # fmt: skip
     return out
 
 

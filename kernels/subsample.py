@@ -331,11 +331,11 @@ def planes_backward_kernel(
 
 
 def _launch(kernel: Any, pixels: str, planes: str, **constants: Any) -> Launch:
-    """A kernel for 128 threads, 4:2:0 and images of a type, in Triton's words."""
+    """A kernel for 128 threads and images of a type, in Triton's words; 4:2:0 unless said."""
     types = dict.fromkeys(kernel.arg_names, "i32")
     types |= dict.fromkeys(("out", "gradient"), pixels)
     types |= dict.fromkeys(("luma", "chroma"), planes) | {"inside": "*u8"}
-    constants |= {"N": 128, "DY": 2, "DX": 2, "TRIANGLE": True}
+    constants = {"N": 128, "DY": 2, "DX": 2, "TRIANGLE": True, **constants}
     constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
     return Launch(kernel, types, constants, {"num_warps": 4}, ("width",))
 
@@ -350,8 +350,9 @@ def _launches() -> dict[str, Launch]:
         "planes_to_rgb_u8": _launch(planes_to_rgb_kernel, "*u8", "*u8", **pixels),
         "planes_to_rgb_fp32": _launch(planes_to_rgb_kernel, "*fp32", "*i16", **floating),
         "planes_to_rgb_soft": _launch(planes_to_rgb_kernel, *fp32, **smooth),
-        "rgb_backward": _launch(rgb_backward_kernel, *fp32, FUSED=True, WIDE=4),
-        "rgb_backward_soft": _launch(rgb_backward_kernel, *fp32, FUSED=False, WIDE=4),
+        "rgb_backward_420": _launch(rgb_backward_kernel, *fp32, FUSED=False, WIDE=4),
+        "rgb_backward_422": _launch(rgb_backward_kernel, *fp32, FUSED=True, WIDE=4, DY=1),
+        "rgb_backward_444": _launch(rgb_backward_kernel, *fp32, FUSED=True, WIDE=4, DY=1, DX=1),
         "planes_backward": _launch(planes_backward_kernel, *fp32, WIDE=4),
     }
 

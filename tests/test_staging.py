@@ -74,6 +74,19 @@ def test_an_interruption_while_folders_change_places_loses_nothing(tmp_path, mon
     }
 
 
+def test_an_interruption_leaves_no_file_that_was_not_there(tmp_path, monkeypatch):
+    rename = os.rename
+
+    def interrupted(source, target):
+        rename(source, target)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), staged_folders(tmp_path, ["a"]) as staging:
+        (staging / "a").write_text("new")
+        monkeypatch.setattr(os, "rename", interrupted)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_cannot_be_written_is_told_before_long_work(tmp_path):
     refuse_unwritable(tmp_path / "new" / "deep" / "x.json")
     (tmp_path / "file").write_text("")

@@ -21,14 +21,26 @@ _HARDEST_SHARE = 0.12
 _FLOOR_BEFORE, _FLOOR_AFTER = 70, 50
 """Least quality factor of the JPEG before the crop and of the one after it."""
 
+_QF_MAX = 96
+_QF_OF_MEDIAN, _QF_OF_HALVED = 74, 71
+"""Least quality factor of the JPEG after the hardest median, and after a reduction to half."""
+
 
 @dataclass(frozen=True)
 class Attack:
-    """What happens to one protected image: before the crop, the crop, and after it."""
+    """What happens to one protected image: before the crop, the crop, and after it.
+
+    Attributes:
+        before: of the crop.
+        crop: the crop.
+        after: of it.
+        qf_min: least quality factor that the JPEG in ``after`` was drawn from.
+    """
 
     before: Chain
     crop: Step
     after: Chain
+    qf_min: int = _FLOOR_AFTER
 
 
 def draw_crop(rng: np.random.Generator, kept_min: float, kept_max: float = 1.0) -> Step:
@@ -42,8 +54,12 @@ def _anywhere(rng: np.random.Generator, kept: np.ndarray) -> Step:
     return Step("crop", (float(x), float(y), float(x + kept[0]), float(y + kept[1])))
 
 
-def _draw_jpeg(rng: np.random.Generator, hardness: float, floor: int) -> Step:
-    qf = int(rng.integers(round(96 - (96 - floor) * max(hardness, 0.1)), 97))
+def _least_qf(hardness: float, floor: int) -> int:
+    return round(_QF_MAX - (_QF_MAX - floor) * max(hardness, 0.1))
+
+
+def _draw_jpeg(rng: np.random.Generator, qf_min: int) -> Step:
+    qf = int(rng.integers(qf_min, _QF_MAX + 1))
     return Step("jpeg", (qf,), rng.choice(["4:2:0", "4:2:0", "4:2:2", "4:4:4"]))
 
 
@@ -58,17 +74,21 @@ def _draw_filter(rng: np.random.Generator, hardness: float, kind: str) -> Step:
     return Step(kind, (5 if rng.random() < 0.5 * hardness else 3,))
 
 
-def _draw_hardest(rng: np.random.Generator) -> Chain:
-    """A 5x5 median, sometimes with JPEG after it, or a reduction to about half and JPEG."""
+def _draw_hardest(rng: np.random.Generator) -> tuple[Chain, int]:
+    """A 5x5 median, sometimes with JPEG after it, or a reduction to about half and JPEG.
+
+    With it the least quality factor.
+    """
     if rng.random() < 0.57:
         median = Step("median", (5,))
-        return (median, _draw_jpeg(rng, 0.6, 60)) if rng.random() < 0.35 else (median,)
-    return draw_halved(rng)
+        saved = (_draw_jpeg(rng, _QF_OF_MEDIAN),) if rng.random() < 0.35 else ()
+        return (median, *saved), _QF_OF_MEDIAN
+    return draw_halved(rng), _QF_OF_HALVED
 
 
 def draw_halved(rng: np.random.Generator) -> Chain:
     """Draw a reduction to about half, and JPEG after it."""
-    return Step("resize", (float(rng.uniform(0.45, 0.7)),)), _draw_jpeg(rng, 0.7, 60)
+    return Step("resize", (float(rng.uniform(0.45, 0.7)),)), _draw_jpeg(rng, _QF_OF_HALVED)
 
 
 def draw_attack(rng: np.random.Generator, hardness: float, kept_min: float = 0.5) -> Attack:
@@ -85,18 +105,19 @@ def draw_attack(rng: np.random.Generator, hardness: float, kept_min: float = 0.5
     if kind < _PLAIN_SHARE * hardness:
         return Attack((), draw_crop(rng, kept_min), ())
     if kind > 1.0 - _HALVED_SHARE * late:
-        return Attack((), draw_crop(rng, kept_min), draw_halved(rng))
+        return Attack((), draw_crop(rng, kept_min), draw_halved(rng), _QF_OF_HALVED)
     if rng.random() < _HARDEST_SHARE * late:
-        return Attack((), draw_crop(rng, kept_min), _draw_hardest(rng))
+        return Attack((), draw_crop(rng, kept_min), *_draw_hardest(rng))
     before: Chain = ()
     after: Chain = ()
     if rng.random() < 0.2 * hardness:
-        before = (_draw_jpeg(rng, hardness, _FLOOR_BEFORE),)
+        before = (_draw_jpeg(rng, _least_qf(hardness, _FLOOR_BEFORE)),)
     if rng.random() < 0.35 * hardness:
         after = (_draw_filter(rng, hardness, str(rng.choice(_FILTERS))),)
+    qf_min = _least_qf(hardness, _FLOOR_AFTER)
     if rng.random() < 0.65 * hardness:
-        after = (*after, _draw_jpeg(rng, hardness, _FLOOR_AFTER))
-    return Attack(before, draw_crop(rng, kept_min), after)
+        after = (*after, _draw_jpeg(rng, qf_min))
+    return Attack(before, draw_crop(rng, kept_min), after, qf_min)
 
 
 def draw_alike(
@@ -105,7 +126,7 @@ def draw_alike(
     """Draw ``count`` attacks that a batch can undergo at once, see :mod:`.simulate`.
 
     They have the kinds, the crop size, filters and subsampling of the first; where the crop lies,
-    quality factors, noise and tone are drawn for each.
+    quality factors, noise and tone are drawn for each, as they were for the first.
     """
     first = draw_attack(rng, hardness, kept_min)
     others = (_redraw(rng, first, hardness) for _ in range(count - 1))
@@ -114,14 +135,17 @@ def draw_alike(
 
 def _redraw(rng: np.random.Generator, attack: Attack, hardness: float) -> Attack:
     x0, y0, x1, y1 = attack.crop.values
-    before = tuple(_redraw_step(rng, step, hardness, _FLOOR_BEFORE) for step in attack.before)
-    after = tuple(_redraw_step(rng, step, hardness, _FLOOR_AFTER) for step in attack.after)
-    return Attack(before, _anywhere(rng, np.array([x1 - x0, y1 - y0])), after)
+    earlier, later = _least_qf(hardness, _FLOOR_BEFORE), attack.qf_min
+    before = tuple(_redraw_step(rng, step, hardness, earlier) for step in attack.before)
+    after = tuple(_redraw_step(rng, step, hardness, later) for step in attack.after)
+    return replace(
+        attack, before=before, crop=_anywhere(rng, np.array([x1 - x0, y1 - y0])), after=after
+    )
 
 
-def _redraw_step(rng: np.random.Generator, step: Step, hardness: float, floor: int) -> Step:
+def _redraw_step(rng: np.random.Generator, step: Step, hardness: float, qf_min: int) -> Step:
     if step.name == "jpeg":
-        return replace(_draw_jpeg(rng, hardness, floor), subsampling=step.subsampling)
+        return replace(_draw_jpeg(rng, qf_min), subsampling=step.subsampling)
     if step.name in ("noise", "tone"):
         return _draw_filter(rng, hardness, step.name)
     return step

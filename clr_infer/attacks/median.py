@@ -90,6 +90,8 @@ def _without_extremes(values: list[torch.Tensor]) -> list[torch.Tensor]:
 
 def _fold_edges(padded: torch.Tensor, pad: int) -> torch.Tensor:
     """What reached the replicated rows goes to the rows that they replicate."""
+    if pad == 0:
+        return padded
     inner = padded[..., pad:-pad, :].clone()
     inner[..., 0, :] += padded[..., :pad, :].sum(-2)
     inner[..., -1, :] += padded[..., -pad:, :].sum(-2)

@@ -97,8 +97,9 @@ def _apply_step(
     values = np.array([step.values for step in steps]).T[..., None, None, None]
     if first.name == "crop":
         boxes = [box_to_pixels(Box(*step.values), width, height) for step in steps]
-        x0, y0, x1, y1 = boxes[0]
-        return crop_all(image, [box[:2] for box in boxes], x1 - x0, y1 - y0)
+        kept_w, kept_h = boxes[0][2] - boxes[0][0], boxes[0][3] - boxes[0][1]
+        corners = [(min(b[0], width - kept_w), min(b[1], height - kept_h)) for b in boxes]
+        return crop_all(image, corners, kept_w, kept_h)
     if first.name == "jpeg":
         return jpeg(image, [round(step.values[0]) for step in steps], first.subsampling)
     if first.name == "resize":

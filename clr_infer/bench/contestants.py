@@ -77,7 +77,7 @@ def in_process(session: Session, threads: int, content: dict[str, bytes], most: 
 def server(
     url: str, pid: int | None, shared_memory: bool, threads: int, content: dict[str, bytes]
 ) -> Contestant:
-    """The server, asked by our client: files, or with shared memory pixels decoded before.
+    """The server, asked by our client: files, or with shared memory pixels decoded in every call.
 
     Args:
         url: whose scheme is the transport.
@@ -86,14 +86,20 @@ def server(
         threads: of each network instance, 0 for all cores.
         content: the image file of each call.
     """
-    images: dict[str, Any] = dict(content)
-    if shared_memory:
-        images = {call: read_image(file).pixels for call, file in content.items()}
+
+    async def given(call: str) -> Any:
+        if not shared_memory:
+            return content[call]
+        return (await asyncio.to_thread(read_image, content[call])).pixels
 
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[tuple[Ask, Stats | None]]:
         async with AsyncClient(url, shared_memory=shared_memory, timeout_s=_TIMEOUT_S) as client:
-            yield (lambda call: getattr(client, call)(images[call])), client.stats
+
+            async def ask(call: str) -> Any:
+                return await getattr(client, call)(await given(call))
+
+            yield ask, client.stats
 
     transport = url.partition(":")[0]
     return Contestant(_facts("server", transport, shared_memory, threads), pid, opened)

@@ -18,7 +18,7 @@ from ..geometry import Box, box_to_pixels
 from ..session import Session, load
 from .kernels.photographs import photograph
 from .kernels.timing import host_times
-from .load import summary
+from .load import FEWEST, batch_summary
 
 __all__ = ["REHEARSED", "LatencyPlan", "measure_latency"]
 
@@ -34,6 +34,7 @@ class LatencyPlan:
         batches: of the networks, and of the pictures.
         pictures_px: width and height of the pictures.
         measure_ms: for each call.
+        runs: of each call, at least.
     """
 
     runtimes: tuple[str, ...] = (
@@ -45,9 +46,10 @@ class LatencyPlan:
     batches: tuple[int, ...] = (1, 8, 32)
     pictures_px: tuple[tuple[int, int], ...] = ((512, 512), (1920, 1080))
     measure_ms: float = 700.0
+    runs: int = FEWEST
 
 
-REHEARSED = LatencyPlan(("torch", "torch+graphs"), (1, 2), ((320, 240),), 1.0)
+REHEARSED = LatencyPlan(("torch", "torch+graphs"), (1, 2), ((320, 240),), 1.0, runs=1)
 """The plan where a CPU stands in for the GPU."""
 
 
@@ -92,18 +94,14 @@ def _line(row: dict[str, Any]) -> str:
     )
 
 
-def _timed(call: Callable[[], Any], batch: int, measure_ms: float) -> dict[str, Any]:
+def _timed(call: Callable[[], Any], batch: int, plan: LatencyPlan) -> dict[str, Any]:
     def waited() -> None:
         call()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 
     waited()  # graphs are recorded, kernels compiled
-    times_ms = host_times(waited, measure_ms)
-    found = summary(times_ms, sum(times_ms) / 1000.0)
-    percentiles = {key: found[key] for key in ("p50_ms", "p95_ms", "p99_ms")}
-    speed = round(1000.0 * batch / percentiles["p50_ms"], 1)
-    return {"batch": batch, **percentiles, "images_per_s": speed, "runs": len(times_ms)}
+    return batch_summary(host_times(waited, plan.measure_ms, plan.runs), batch)
 
 
 def _network_rows(session: Session, plan: LatencyPlan) -> Iterator[dict[str, Any]]:
@@ -122,7 +120,7 @@ def _network_rows(session: Session, plan: LatencyPlan) -> Iterator[dict[str, Any
         # torch tensors on every device, or the runtime would bring its results to numpy
         uploaded = torch.as_tensor(pixels.upload(frame.repeat(batch, 1, 1, 1).numpy()))
         for name, call in (("protect", protect), ("locate+recover", locate_and_recover)):
-            yield {"call": name, **_timed(partial(call, uploaded), batch, plan.measure_ms)}
+            yield {"call": name, **_timed(partial(call, uploaded), batch, plan)}
 
 
 def _picture_rows(session: Session, plan: LatencyPlan) -> Iterator[dict[str, Any]]:
@@ -134,5 +132,5 @@ def _picture_rows(session: Session, plan: LatencyPlan) -> Iterator[dict[str, Any
         for batch in plan.batches:
             for call, image in (("protect", picture), ("recover", fragment)):
                 work = partial(getattr(session, f"{call}_batch"), [image] * batch)
-                found = _timed(work, batch, plan.measure_ms)
+                found = _timed(work, batch, plan)
                 yield {"call": call, "width": width, "height": height, **found}

@@ -11,7 +11,19 @@ import numpy as np
 
 from ..errors import ClrError
 
-__all__ = ["Sample", "closed_loop", "fixed_rate", "highest_rate", "summary", "summary_of"]
+__all__ = [
+    "FEWEST",
+    "Sample",
+    "batch_summary",
+    "closed_loop",
+    "fixed_rate",
+    "highest_rate",
+    "summary",
+    "summary_of",
+]
+
+FEWEST = 10
+"""Of fewer calls there is no 95th percentile, only their slowest."""
 
 _LEAST = 3  # requests at a fixed rate, however low
 
@@ -30,6 +42,27 @@ def summary(latencies_ms: list[float], seconds: float, failed: int = 0) -> dict[
         "p95_ms": round(float(p95), 3),
         "p99_ms": round(float(p99), 3),
         "images_per_s": round(len(latencies_ms) / seconds, 3),
+    }
+
+
+def batch_summary(times_ms: list[float], batch: int) -> dict[str, float]:
+    """Percentiles and throughput of calls on a batch, one after the other.
+
+    Args:
+        times_ms: of each call.
+        batch: images in each.
+
+    Returns:
+        ``batch``, ``p50_ms``, ``images_per_s`` of all calls together, ``runs``; from
+        :data:`FEWEST` runs on ``p95_ms`` and ``p99_ms``.
+    """
+    found = summary(times_ms, sum(times_ms) / 1000.0)
+    wanted = ("p50_ms", "p95_ms", "p99_ms") if len(times_ms) >= FEWEST else ("p50_ms",)
+    return {
+        "batch": batch,
+        **{key: found[key] for key in wanted},
+        "images_per_s": round(1000.0 * batch * len(times_ms) / sum(times_ms), 2),
+        "runs": len(times_ms),
     }
 
 

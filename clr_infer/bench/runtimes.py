@@ -12,10 +12,10 @@ from ..processor import multiplies_int8
 from ..runtimes import RUNTIMES, why_not
 from ..weights import MANIFEST, Weights
 from .facts import facts
-from .load import summary
+from .load import batch_summary
 from .runtime_worker import Candidate, Worker, working
 
-__all__ = ["PEER", "Plan", "candidates", "run_suite"]
+__all__ = ["PEER", "Plan", "candidates", "exported_folders", "run_suite"]
 
 PEER = Candidate("torch", "fp32")
 """What the others are held against: PyTorch, eagerly."""
@@ -49,7 +49,7 @@ class Plan:
         call_s_max: sizes at which a call of some candidate would take longer are left out.
         width: of the picture that goes end to end, in pixels.
         height: of the picture.
-        picture_rounds: of the end-to-end calls; 0 leaves them out.
+        picture_rounds: of the end-to-end calls, one candidate after the other; 0 leaves them out.
     """
 
     networks: tuple[str, ...] = ("protect", *_RECEIVING)
@@ -76,6 +76,7 @@ def candidates(
     Raises:
         UsageError: ``models`` holds no weights.
     """
+    folders = [] if models is None else exported_folders(models)
     wanted = [PEER, Candidate("onnxruntime", "fp32")]
     for options in _TORCH_OPTIONS:
         wanted.append(Candidate(f"torch{options}", "bf16" if "bf16" in options else "fp32"))
@@ -84,11 +85,8 @@ def candidates(
     for name in graphs:
         if name != _EMBEDDED.runtime:
             wanted.append(Candidate(name, "int8" if name == "openvino" and int8 else "fp32"))
-    for folder in sorted(models.iterdir()) if models else ():
-        if (folder / MANIFEST).is_file():
-            wanted += _of_folder(folder)
-    if models and not any(one.folder for one in wanted):
-        raise UsageError(f"{models} holds no folders of weights: clr-infer export onnx -o {models}")
+    for folder in folders:
+        wanted += _of_folder(folder)
     found, reasons = [], {}
     # A folder's graphs go before those in the package: it knows what they lost.
     for one in {one.label: one for one in wanted}.values():
@@ -100,6 +98,21 @@ def candidates(
         else:
             reasons[one.label] = reason
     return found, reasons
+
+
+def exported_folders(models: Path) -> list[Path]:
+    """The folders of weights in a folder of them, by name.
+
+    Raises:
+        UsageError: there are none.
+    """
+    try:
+        found = [one for one in sorted(models.iterdir()) if (one / MANIFEST).is_file()]
+    except OSError as error:
+        raise UsageError(f"{models} is no folder that can be read: {error}") from error
+    if not any(_of_folder(one) for one in found):
+        raise UsageError(f"{models} holds no folders of weights: clr-infer export onnx -o {models}")
+    return found
 
 
 def _of_folder(folder: Path) -> list[Candidate]:
@@ -197,17 +210,9 @@ def _network_rows(
 
 
 def _row(one: Candidate, network: str, batch: int, times_ms: list[float]) -> dict[str, Any]:
-    found = summary(times_ms, sum(times_ms) / 1000.0)
-    percentiles = {key: found[key] for key in ("p50_ms", "p95_ms", "p99_ms")}
-    return {
-        **_name(one),
-        "network": network,
-        "batch": batch,
-        **percentiles,
-        "least_ms": round(min(times_ms), 3),
-        "images_per_s": round(1000.0 * batch / percentiles["p50_ms"], 2),
-        "runs": len(times_ms),
-    }
+    least_ms = round(min(times_ms), 3)
+    found = batch_summary(times_ms, batch)
+    return {**_name(one), "network": network, "least_ms": least_ms, **found}
 
 
 def _picture_rows(

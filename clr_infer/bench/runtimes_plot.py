@@ -29,7 +29,7 @@ def plot_runtimes(result: dict[str, Any], path: Path) -> None:
             axes.plot(
                 [r["batch"] for r in rows], [r["images_per_s"] for r in rows], "o-", label=label
             )
-        axes.set(title=network, xlabel="batch", ylabel="images/s (median)")
+        axes.set(title=network, xlabel="batch", ylabel="images/s")
         axes.set_xscale("log", base=2)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)

@@ -25,7 +25,7 @@ def add_gpu_suite(suites: argparse._SubParsersAction) -> None:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    if args.minutes <= 0:
+    if not args.minutes > 0:
         raise UsageError(f"--minutes must be above 0, not {args.minutes:g}")
     try:
         from ..bench.goals import goal_table

@@ -6,7 +6,9 @@ import re
 import sys
 from typing import Any
 
-from ..errors import RuntimeUnavailable, UsageError
+from ..errors import ImageError, RuntimeUnavailable, UsageError
+from ..image_checks import check_size
+from ..settings import DEFAULT_SETTINGS
 from ..specs import SPECS
 from .measured import add_files, check_files, publish
 
@@ -91,10 +93,14 @@ def _plan(args: argparse.Namespace):  # noqa: ANN202 - the type belongs to a laz
         if unknown:
             raise UsageError(f"--{name} takes {', '.join(sorted(known))}, not {unknown.pop()}")
     if args.size:
-        found = re.fullmatch(r"(\d+)x(\d+)", args.size)
+        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", args.size)
         if not found:
             raise UsageError(f"--size looks like 640x480, not {args.size}")
         values["width"], values["height"] = int(found[1]), int(found[2])
+        try:
+            check_size(values["width"], values["height"], DEFAULT_SETTINGS)
+        except ImageError as error:
+            raise UsageError(f"--size: {error}") from error
     return Plan(**values, with_peer=not args.no_peer)
 
 

@@ -48,38 +48,56 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="processes; results are the same for any number (default: 1)",
+        help="processes; results are the same for any number, as PyTorch, whose last bits depend "
+        "on its threads, takes one in each unless --threads says more (default: 1)",
     )
     evaluate.add_argument("--force", action="store_true", help="replace an earlier report")
     add_networks(evaluate)
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Refuse numbers and combinations of options that nothing can be measured with."""
+    check_numbers(args)
+    for name in ("limit", "workers", "threads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} must be at least 1, not {value}")
+    unused: dict[str, bool] = {}
+    if args.set not in _PROTOCOL:
+        unused = {"strength": args.strength is not None, "refine": args.refine != 0}
+    if args.set == "fg-jpeg":
+        unused |= {"url": bool(args.url), "runtime": args.runtime != "auto"}
+        unused |= {"workers": args.workers != 1, "seed": args.seed != 0}
+    for option in [name for name, chosen in unused.items() if chosen]:
+        raise UsageError(f"--{option} goes without --set {args.set}, which makes no use of it")
+    if args.url and args.workers > 1:
+        raise UsageError("--url goes without --workers: the server shares its work out itself")
+    if args.url and args.refine:
+        raise UsageError("--url goes without --refine: servers take the payload as it is made")
+
+
+def _threads(args: argparse.Namespace) -> int | None:
+    """CPU threads of each process.
+
+    The last bits of what PyTorch computes depend on them, those of the other runtimes do not.
+    """
+    if args.threads is not None:
+        return int(args.threads)
+    if args.refine or args.set == "ablations" or args.runtime.startswith("torch"):
+        return 1
+    return max(1, (os.cpu_count() or 1) // args.workers) if args.workers > 1 else None
+
+
 def _opener(args: argparse.Namespace) -> "Opener | None":
-    if args.workers < 1:
-        raise UsageError("--workers must be at least 1")
-    if args.url:
-        if args.workers > 1:
-            raise UsageError("--url goes without --workers: the server shares its work out itself")
-        return None
     from ..evaluate.workers import Opener
 
-    threads = args.threads
-    if threads is None and args.workers > 1:  # each would take all cores
-        threads = max(1, (os.cpu_count() or 1) // args.workers)
-    return Opener(args.runtime, args.weights, threads)
+    return None if args.url else Opener(args.runtime, args.weights, _threads(args))
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     from ..evaluate import check_folder, fg_jpeg, report
 
-    check_numbers(args)
-    opener = _opener(args)
-    given = {"strength": args.strength is not None, "refine": args.refine != 0}
-    for option in [name for name, chosen in given.items() if chosen]:
-        if args.set not in _PROTOCOL:
-            raise UsageError(f"--{option} goes without --set {args.set}, which has its own")
-    if args.url and args.refine:
-        raise UsageError("--url goes without --refine: servers take the payload as it is made")
+    _check(args)
     check_folder(args.output, force=args.force)
     images: list[tuple[str, np.ndarray]] = []
     for word in expand_inputs(args.inputs, recursive=False)[: args.limit]:
@@ -87,12 +105,13 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.set == "fg-jpeg":
         from ..weights import Weights
 
-        measured = fg_jpeg.evaluate_fg_jpeg(Weights(args.weights), images)
+        measured = fg_jpeg.evaluate_fg_jpeg(Weights(args.weights), images, threads=args.threads)
         text = fg_jpeg.fg_jpeg_markdown(measured)
         report.write_result(measured, text, args.output, force=args.force)
         print(text)
         return 0
-    with open_session(args, Settings(), networks_only=True) as session:
+    opener = _opener(args)
+    with opener() if opener else open_session(args, Settings(), networks_only=True) as session:
         return _measure(args, session, images, opener)
 
 

@@ -84,7 +84,7 @@ def _add_weights(targets: argparse._SubParsersAction) -> None:
         "--strength",
         type=float,
         metavar="DB",
-        help="default strength of a training's result (default: as trained)",
+        help="default strength of the result (default: what was fine-tuned has, or training)",
     )
     weights.add_argument("--data-note", default="", help="what the photographs are, for the card")
 
@@ -126,8 +126,8 @@ def _add_tensorrt(targets: argparse._SubParsersAction) -> None:
         type=int,
         nargs=3,
         default=(1, 8, 32),
-        metavar=("MIN", "OPT", "MAX"),
-        help="batch sizes of the optimisation profile (default: 1 8 32)",
+        metavar=("1", "OPT", "MAX"),
+        help="least, best and largest batch of the profile; the least is 1 (default: 1 8 32)",
     )
     engines.add_argument(
         "--compute-capability",

@@ -2,13 +2,17 @@
 
 import argparse
 import json
+import math
 import sys
 import time
 from pathlib import Path
 
 from ..errors import InputError, OutputError, RuntimeUnavailable, UsageError
 from ..samples import SAMPLE
+from ..staging import refuse_unwritable
+from ..train.extras import PIECE, require_extras
 from ..weights import default_folder
+from .work import check_above_zero
 
 __all__ = ["add_command"]
 
@@ -17,6 +21,7 @@ Train for some minutes on a GPU: from the newest of the checkpoints given, or fr
 the package. Leaves checkpoint.pt, fg_jpeg.pt, log, pictures, train.json and weights/, each small
 enough to be carried; clr-infer export weights makes them whole."""
 
+_RESULT = "train.json"
 _GOAL_IMAGES_PER_S = 1000.0
 _TOY = {"minutes": 0.0, "least_s": 3.0, "size": 64, "batch": 4, "group": 2}
 
@@ -57,26 +62,26 @@ def _check(args: argparse.Namespace) -> None:
     for checkpoint in args.checkpoints:
         if not checkpoint.is_file():
             raise InputError(f"--from {checkpoint}: there is no such file")
-    for option in ("minutes", "schedule", "size", "batch", "group", "learning_rate"):
-        value = getattr(args, option)
-        if value is not None and value <= 0:
-            raise UsageError(f"--{option.replace('_', '-')} must be above 0, not {value:g}")
+    check_above_zero(args, "minutes", "schedule", "size", "batch", "group", "learning_rate")
+    if args.alignment is not None and not 0 <= args.alignment < math.inf:
+        raise UsageError(f"--alignment must be at least 0 and finite, not {args.alignment:g}")
     if args.size is not None and args.size % 32:
         raise UsageError(f"--size must be a multiple of 32, not {args.size}")
+    refuse_unwritable(args.output / _RESULT)
 
 
 def _train(args: argparse.Namespace) -> int:
     began = time.monotonic()
     _check(args)
-    try:
-        import torch
+    require_extras(PIECE)
+    import torch
 
-        from ..bench.facts import facts
-        from ..bench.goals import Goal, goal_rows, goal_table
-        from ..train.data import Photos
-        from ..train.piece import Piece, newest_checkpoint, train_piece
-    except ImportError as error:
-        raise RuntimeUnavailable(f'this needs pip install "clr_infer[train]" ({error})') from error
+    from ..bench.facts import facts
+    from ..bench.goals import Goal, goal_rows, goal_table
+    from ..train.checkpoint import CHECKPOINT
+    from ..train.data import Photos
+    from ..train.piece import Piece, newest_checkpoint, train_piece
+
     if not args.rehearse and not torch.cuda.is_available():
         raise RuntimeUnavailable("PyTorch sees no GPU here; --rehearse runs the same on the CPU")
     device = torch.device("cpu" if args.rehearse else "cuda")
@@ -85,7 +90,7 @@ def _train(args: argparse.Namespace) -> int:
     piece = Piece(**{"minutes": args.minutes, **(_TOY if args.rehearse else {}), **given})
     photos = Photos(args.images, device, side_min=piece.size // 2)
     held_out = Photos(args.val, device, side_min=piece.size // 2) if args.val else None
-    checkpoint = newest_checkpoint([args.output / "checkpoint.pt", *args.checkpoints])
+    checkpoint = newest_checkpoint([args.output / CHECKPOINT, *args.checkpoints])
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -103,7 +108,7 @@ def _train(args: argparse.Namespace) -> int:
         **found,
         "goals": goal_rows(goals, args.rehearse),
     }
-    _write(args.output / "train.json", json.dumps(result, indent=1) + "\n")
+    _write(args.output / _RESULT, json.dumps(result, indent=1) + "\n")
     for name, count in found["files"].items():
         print(f"{count / 2**20:8.2f} MiB  {name}")
     for when, measured in found["held_out"].items():

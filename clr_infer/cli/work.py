@@ -2,19 +2,40 @@
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ClrError, InputError, RuntimeUnavailable, UsageError
 from ..samples import SAMPLE
 from ..settings import Settings
 from ..specs import FRAME_PX
-from ..weights import default_folder
-from .images import add_networks, open_session
+from ..staging import refuse_unwritable
+from ..train.extras import WHOLE, require_extras
+from ..weights import MANIFEST, Weights, default_folder
+from .images import add_networks, check_numbers, open_session
 from .inputs import load_input
 
-__all__ = ["add_commands", "package_run"]
+if TYPE_CHECKING:
+    import torch
+
+    from ..train.data import Photos
+    from ..train.plan import Plan
+
+__all__ = ["add_commands", "check_above_zero", "package_run"]
+
+_RESUMED = (
+    "Called again for the same folder it goes on where it was, as it was told to at first but for "
+    "what it is told anew."
+)
+_MINUTES, _FG_MINUTES = 90.0, 12.0
+_WIDTH_MIN = 3
+"""Of fewer channels the recover network makes none for its uncertainty."""
+
+_SEED_MAX = 2**63 - 1
+"""The largest that PyTorch takes."""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -39,46 +60,45 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add_networks(demo)
 
     text = "train the networks on a folder of photographs, from scratch to exported weights"
-    train = commands.add_parser("train", help=text, description=text)
+    train = commands.add_parser("train", help=text, description=f"{text}. {_RESUMED}")
     train.set_defaults(run=_train)
     train.add_argument("--images", type=Path, required=True, metavar="DIR", help="to train on")
     train.add_argument(
         "--val", type=Path, required=True, metavar="DIR", help="to calibrate and evaluate on"
     )
     train.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    train.add_argument(
-        "--minutes", type=float, default=90.0, help="of the main networks (default: %(default)g)"
-    )
-    train.add_argument(
-        "--fg-minutes", type=float, default=12.0, help="of FG-JPEG (default: %(default)g)"
-    )
-    train.add_argument("--size", type=int, default=128, help="frame in training (default: 128)")
-    train.add_argument(
-        "--frame", type=int, default=FRAME_PX, help=f"frame of the result (default: {FRAME_PX})"
-    )
-    train.add_argument("--batch", type=int, default=8, help="images a step (default: %(default)s)")
-    train.add_argument("--width", type=int, default=48, help="channels (default: 48)")
-    train.add_argument(
-        "--strength",
-        type=float,
-        default=38.0,
-        metavar="DB",
-        help="PSNR trained for (default: %(default)g)",
-    )
+    _add_schedule(train)
     train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    text = "of the random stream and the codes; fine-tuning keeps that of what it starts from"
-    train.add_argument("--seed", type=int, default=0, help=text)
-    train.add_argument(
-        "--start-from", type=Path, metavar="PATH",
-        help="a checkpoint or a folder of weights to fine-tune; 'package': those in the package",
-    )  # fmt: skip
-    train.add_argument("--no-alignment", action="store_true", help="leave its loss out (ablation)")
     train.add_argument("--data-note", default="", help="what the photographs are, for the card")
 
     text = "show versions and hardware (for bug reports)"
     env = commands.add_parser("env", help=text, description=text)
     env.set_defaults(run=_env)
     env.add_argument("--json", action="store_true")
+
+
+def _add_schedule(train: argparse.ArgumentParser) -> None:
+    text = f"of the main networks (default: {_MINUTES:g})"
+    train.add_argument("--minutes", type=float, help=text)
+    text = f"of FG-JPEG (default: {_FG_MINUTES:g}, or none where --start-from brings one along)"
+    train.add_argument("--fg-minutes", type=float, help=text)
+    train.add_argument("--size", type=int, help="frame in training (default: 128)")
+    train.add_argument(
+        "--frame", type=int, default=FRAME_PX, help=f"frame of the result (default: {FRAME_PX})"
+    )
+    train.add_argument("--batch", type=int, help="images a step (default: 8)")
+    text = "channels (default: 48; fine-tuning keeps those of what it starts from)"
+    train.add_argument("--width", type=int, help=text)
+    text = (
+        "PSNR trained for, and default of the result (default: 38; fine-tuning keeps both of "
+        "what it starts from)"
+    )
+    train.add_argument("--strength", type=float, metavar="DB", help=text)
+    text = "of the random stream and the codes; fine-tuning keeps that of what it starts from"
+    train.add_argument("--seed", type=int, help=f"{text} (default: 0)")
+    text = "a checkpoint or a folder of weights to fine-tune; 'package': those in the package"
+    train.add_argument("--start-from", type=Path, metavar="PATH", help=text)
+    train.add_argument("--no-alignment", action="store_true", help="leave its loss out (ablation)")
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -96,13 +116,9 @@ def _demo(args: argparse.Namespace) -> int:
     return 0
 
 
-def _device(name: str):  # noqa: ANN202 - the type belongs to a lazy import
-    try:
-        import torch
-    except ImportError as error:
-        raise RuntimeUnavailable(
-            'training needs PyTorch: pip install "clr_infer[train]"'
-        ) from error
+def _device(name: str) -> "torch.device":
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -115,37 +131,91 @@ def _check_frame(side: int) -> None:
         raise UsageError(f"--frame must be a multiple of 32, at least 64, not {side}")
 
 
-def _train(args: argparse.Namespace) -> int:
-    device = _device(args.device)
-    from ..train.checkpoint import load_start
-    from ..train.data import Photos
-    from ..train.fg_jpeg import FgJpegPlan, train_fg_jpeg
-    from ..train.loop import Plan, Trainer
+def check_above_zero(args: argparse.Namespace, *options: str) -> None:
+    """Refuse options that were given and are not above zero, or not finite.
 
-    if args.size < 32 or args.size % 32:
+    Raises:
+        UsageError: one is so.
+    """
+    for option in options:
+        value = getattr(args, option)
+        if value is not None and not 0 < value < math.inf:
+            name = option.replace("_", "-")
+            raise UsageError(f"--{name} must be above 0 and finite, not {value:g}")
+
+
+def _check_training(args: argparse.Namespace) -> None:
+    """Say before hours of training what would stop it, or what comes of it, later."""
+    check_numbers(args)
+    check_above_zero(args, "minutes", "fg_minutes", "size", "batch")
+    if args.size is not None and args.size % 32:
         raise UsageError(f"--size must be a multiple of 32, not {args.size}")
     _check_frame(args.frame)
-    if args.batch < 1:
-        raise UsageError(f"--batch must be at least 1, not {args.batch}")
-    plan = Plan(
-        minutes=args.minutes,
-        size=args.size,
-        batch=args.batch,
-        width=args.width,
-        psnr_db=args.strength,
-        alignment=0.0 if args.no_alignment else Plan.alignment,
-        seed=args.seed,
-    )
+    if args.width is not None and args.width < _WIDTH_MIN:
+        raise UsageError(f"--width must be at least {_WIDTH_MIN}, not {args.width}")
+    if args.seed is not None and args.seed > _SEED_MAX:
+        raise UsageError(f"--seed must be at most {_SEED_MAX}, not {args.seed}")
+
+
+def _plan(args: argparse.Namespace, start: Path | None) -> "Plan":
+    """The plan that was begun in the output folder, else that of what it starts from, else a new.
+
+    What was given as an option goes first, where it can be another.
+    """
+    from ..train.checkpoint import CHECKPOINT, load_start
+    from ..train.plan import Plan, plan_of, refuse_other
+
+    options = {"size": args.size, "batch": args.batch, "width": args.width}
+    options |= {"minutes": args.minutes, "psnr_db": args.strength}
+    if start is None:  # what is fine-tuned keeps its codes
+        options["seed"] = args.seed
+    given = {name: value for name, value in options.items() if value is not None}
+    if args.no_alignment:
+        given["alignment"] = 0.0
+    begun = args.output / CHECKPOINT
+    if begun.exists():
+        known = load_start(begun).plan
+        plan = replace(plan_of(known, begun), **given)
+        refuse_other(plan, known, begun)
+        return plan
+    if start is None:
+        return Plan(**{"minutes": _MINUTES} | given)
+    facts = load_start(start).plan
+    if args.width not in (None, facts["width"]):
+        raise UsageError(f"--width {args.width}: {start} has networks of {facts['width']} channels")
+    kept = {name: facts[name] for name in ("width", "align_width", "psnr_db", "seed")}
+    return Plan(**{"minutes": _MINUTES} | kept | given).fine_tuning()
+
+
+def _train(args: argparse.Namespace) -> int:
+    _check_training(args)
+    require_extras(WHOLE)
+    device = _device(args.device)
+    from ..train.checkpoint import CHECKPOINT
+    from ..train.data import Photos
+    from ..train.fg_jpeg import FG_JPEG, FgJpegPlan, bring_fg_jpeg, load_fg_jpeg, train_fg_jpeg
+    from ..train.finish import warn_of_few
+    from ..train.loop import Trainer
+
+    for path in (CHECKPOINT, f"weights/{MANIFEST}"):
+        refuse_unwritable(args.output / path)
     start = default_folder() if args.start_from == Path("package") else args.start_from
-    if start is not None:  # with another seed the synchronisation codes would be others
-        plan = replace(plan.fine_tuning(), seed=load_start(start).plan["seed"])
-    photos = Photos(args.images, device, side_min=args.size // 2)
-    Photos(args.val, _device("cpu"))  # what is needed in the end is asked for now
-    Trainer(plan, photos, args.output, device, start).run()
-    if not (args.output / "fg_jpeg.pt").exists():
-        jpeg_plan = FgJpegPlan(minutes=args.fg_minutes, seed=args.seed)
-        train_fg_jpeg(jpeg_plan, photos, args.output, device)
-    package_run(args, args.output, args.output / "weights", args.strength)
+    plan = _plan(args, start)
+    fg_jpeg = args.output / FG_JPEG
+    if fg_jpeg.exists():  # what is needed in the end is asked for now
+        load_fg_jpeg(fg_jpeg)
+    photos = Photos(args.images, device, side_min=plan.size // 2)
+    held_out = Photos(args.val, _device("cpu"))
+    warn_of_few(len(held_out))
+    trainer = Trainer(plan, photos, args.output, device, start, data=args.data_note)
+    trainer.default_psnr_db = args.strength or trainer.default_psnr_db
+    if start is not None and args.fg_minutes is None and not fg_jpeg.exists():
+        bring_fg_jpeg(start, args.output)
+    trainer.run()
+    if not fg_jpeg.exists():
+        minutes = args.fg_minutes or _FG_MINUTES
+        train_fg_jpeg(FgJpegPlan(minutes=minutes, seed=plan.seed), photos, args.output, device)
+    _package(args.output, args.output / "weights", held_out, args.frame)
     return 0
 
 
@@ -154,24 +224,37 @@ def package_run(args: argparse.Namespace, run: Path, folder: Path, strength: flo
 
     A folder of weights, which has no checkpoints, is calibrated anew and exported as it is.
     """
-    _device("cpu")
-    import torch
-
-    from ..evaluate import evaluate, markdown, write_report
-    from ..session import load
-    from ..train.data import Photos
-    from ..train.finish import package, recalibrate
-    from ..train.model_card import write_model_card
-    from ..weights import MANIFEST, Weights
-
+    check_numbers(args)
     if args.frame is not None:
         _check_frame(args.frame)
-    photos = Photos(args.val, torch.device("cpu"))
+    require_extras(WHOLE)
+    from ..train.data import Photos
+
+    refuse_unwritable(folder / MANIFEST)
+    photos = Photos(args.val, _device("cpu"))
+    _package(run, folder, photos, args.frame, args.data_note, strength)
+
+
+def _package(
+    run: Path,
+    folder: Path,
+    photos: "Photos",
+    frame: int | None,
+    data: str = "",
+    strength: float | None = None,
+) -> None:
+    from ..evaluate import evaluate, markdown, write_report
+    from ..session import load
+    from ..train.checkpoint import CHECKPOINT
+    from ..train.fg_jpeg import FG_JPEG
+    from ..train.finish import package, recalibrate
+    from ..train.model_card import write_model_card
+
     if (run / MANIFEST).exists():
-        recalibrate(Weights(run), photos, folder, args.frame)
+        recalibrate(Weights(run), photos, folder, frame)
     else:
-        checkpoints = (run / "checkpoint.pt", run / "fg_jpeg.pt")
-        package(*checkpoints, args.frame or FRAME_PX, photos, folder, args.data_note, strength)
+        checkpoints = (run / CHECKPOINT, run / FG_JPEG)
+        package(*checkpoints, frame or FRAME_PX, photos, folder, data, strength)
     images = [
         (name, image.permute(1, 2, 0).numpy().copy())
         for name, image in zip(photos.names[:12], photos.images[:12], strict=True)

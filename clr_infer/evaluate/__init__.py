@@ -10,10 +10,11 @@
 Needs scipy and matplotlib, ``pip install "clr_infer[evaluate]"``, and imports them when used.
 """
 
+from .page import markdown
 from .protocol import CONDITIONS, FULL, QUICK, SETS, Condition, EvaluationSet, pick_condition
 from .report import Report, check_folder, write_report
 from .run import evaluate
-from .tables import headline_table, markdown, protected_table
+from .tables import headline_table, protected_table
 
 __all__ = [
     "CONDITIONS",

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..attacks import real
 from ..attacks.steps import Chain
+from ..errors import ImageError
 from ..runtimes import Runtime, Tensors, open_runtime
 from ..session import Session
 from ..weights import Weights
@@ -84,17 +85,17 @@ class _WithoutAlignment:
 
 
 @lru_cache(maxsize=2)
-def _runtime_at(weights: Weights, frame_px: int) -> Runtime:
+def _runtime_at(weights: Weights, frame_px: int, threads: int) -> Runtime:
     """The eager networks at another frame: no weight depends on its size, exported graphs do."""
     other = copy.copy(weights)
     other.size, other.manifest = frame_px, weights.manifest | {"size": frame_px}
-    return open_runtime("torch", other)
+    return open_runtime("torch", other, threads)
 
 
-def _session_of(session: Session, arm: Arm) -> Session:
+def _session_of(session: Session, arm: Arm, threads: int) -> Session:
     runtime: Runtime = session.runtime
     if arm.frame_px is not None and arm.frame_px != runtime.size:
-        runtime = _runtime_at(session.weights, arm.frame_px)
+        runtime = _runtime_at(session.weights, arm.frame_px, threads)
     if not arm.align:
         runtime = _WithoutAlignment(runtime)
     return Session(runtime, session.weights, session.settings)
@@ -107,7 +108,10 @@ def _attacked(
         return real.apply(image, chain, rng)
     for step in chain:
         if step.name == "jpeg":
-            image = session.fg_jpeg(np.ascontiguousarray(image), step.values[0]).image
+            try:
+                image = session.fg_jpeg(np.ascontiguousarray(image), step.values[0]).image
+            except ImageError:  # too small: recovering refuses it as well, and that is counted
+                continue
         else:
             image = real.apply_step(image, step, rng)
     return np.ascontiguousarray(image)
@@ -124,6 +128,7 @@ class _Job:
     conditions: tuple[Condition, ...]
     psnr_db: float
     seed: int
+    threads: int
 
     def __len__(self) -> int:
         return len(self.conditions)
@@ -133,7 +138,8 @@ def _measure(
     session: Session, job: _Job, tick: Callable[[], object]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """How visible the protection of an image is in an arm, and its cases."""
-    changed, base = _session_of(session, job.arm), {"arm": job.arm.name, "image": job.name}
+    changed = _session_of(session, job.arm, job.threads)
+    base = {"arm": job.arm.name, "image": job.name}
     protected = changed.protect(job.pixels, psnr_db=job.psnr_db).image
     original, rows = Original(job.pixels), []
     kept = protocol.paired_kept(job.index, protocol.MAIN_KEPT)
@@ -189,7 +195,8 @@ def measure_arms(
         chosen: a name of :data:`ARM_SETS`.
         seed: of the crops.
         workers: processes that share the work out; the result is the same for any number.
-        opener: opens the session again in each of several processes.
+        opener: how the session was opened; opens it again in each of several processes. Where an
+            arm needs PyTorch it has the same threads, or one, as its last bits depend on them.
         progress: draw a bar on standard error.
 
     Returns:
@@ -198,12 +205,15 @@ def measure_arms(
     Raises:
         InputError: there are no images.
         ImageError: an image cannot be used.
+        ModelError: a process ended before its work was done.
         RuntimeUnavailable: an arm needs PyTorch, which is missing.
     """
     conditions = tuple(protocol.CONDITIONS[name] for name in _CONDITIONS)
     strength = session.weights.default_psnr_db
+    facts = gather_facts(session, conditions, protocol.MAIN_KEPT, strength, seed, workers, opener)
+    threads = (opener and opener.threads) or 1
     jobs = [
-        _Job(arm, index, name, pixels, conditions, arm.psnr_db or strength, seed)
+        _Job(arm, index, name, pixels, conditions, arm.psnr_db or strength, seed, threads)
         for arm in ARM_SETS[chosen]
         for index, (name, pixels) in enumerate(check_images(session, images))
     ]
@@ -220,7 +230,7 @@ def measure_arms(
         arms.append(asdict(arm) | {"protected": visible, "by_condition": by_condition})
     return {
         "kind": chosen,
-        "facts": gather_facts(session, conditions, protocol.MAIN_KEPT, strength, seed),
+        "facts": facts,
         "arms": arms,
         "images": [name for name, _ in images],
         "cases": [row for _, cases in measured for row in cases],

@@ -176,7 +176,7 @@ def _compare(truth: Truth, image: np.ndarray) -> dict[str, float | None]:
     }
     if not truth.seen.all():
         measured["psnr_out"] = metrics.psnr_of_errors(errors[~truth.seen])
-        measured["ssim_out"] = float(similarity[~truth.seen].mean())
+        measured["ssim_out"] = metrics.ssim_outside(similarity, truth.seen)
     return measured
 
 

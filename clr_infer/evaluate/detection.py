@@ -81,7 +81,7 @@ def measure_detection(
             measured on.
         seed: of the crops.
         workers: processes that share the work out; the result is the same for any number.
-        opener: opens the session again in each of several processes.
+        opener: how the session was opened; opens it again in each of several processes.
         progress: draw a bar on standard error.
 
     Returns:
@@ -91,8 +91,10 @@ def measure_detection(
     Raises:
         InputError: there are no images.
         ImageError: an image cannot be used.
+        ModelError: a process ended before its work was done.
     """
     strength = session.weights.default_psnr_db
+    facts = gather_facts(session, FULL.conditions, MAIN_KEPT, strength, seed, workers, opener)
     jobs = [
         _Job(index, pixels, FULL.conditions, strength, seed)
         for index, (_, pixels) in enumerate(check_images(session, images))
@@ -104,7 +106,7 @@ def measure_detection(
     tpr, fpr = rates(positives, negatives, threshold)
     return {
         "kind": "detection",
-        "facts": gather_facts(session, FULL.conditions, MAIN_KEPT, strength, seed),
+        "facts": facts,
         "images": len(images),
         "threshold": {
             "allowed": FALSE_POSITIVE_RATE,

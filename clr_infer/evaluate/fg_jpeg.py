@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..attacks.real import libjpeg
+from ..bench.facts import commit
 from ..errors import RuntimeUnavailable
 from ..weights import SAFETENSORS, Weights
 from .metrics import psnr
@@ -42,13 +43,18 @@ def fg_jpeg_digest(weights: Weights) -> str:
 
 
 def evaluate_fg_jpeg(
-    weights: Weights, images: Sequence[tuple[str, np.ndarray]], progress: bool = True
+    weights: Weights,
+    images: Sequence[tuple[str, np.ndarray]],
+    *,
+    threads: int | None = None,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Compare simulators with the real codec on whole images.
 
     Args:
         weights: with FG-JPEG's.
         images: names and pixels, HxWx3 uint8.
+        threads: of the CPU; ``None`` takes what PyTorch takes.
         progress: draw a bar on standard error.
 
     Returns:
@@ -64,11 +70,12 @@ def evaluate_fg_jpeg(
 
         from ..kernels import jpeg_simulate
         from ..networks.served import load_served
+        from ..runtimes.torch_eager import cpu_threads
     except ImportError as error:
         message = 'FG-JPEG needs PyTorch here: pip install "clr_infer[train]"'
         raise RuntimeUnavailable(message) from error
 
-    networks = load_served(weights)
+    networks, made_at = load_served(weights), commit()
     rows = []
     for subsampling, qf in tqdm(_CASES, desc="FG-JPEG", unit="quality", disable=not progress):
         quality = torch.tensor([float(qf)])
@@ -79,7 +86,7 @@ def evaluate_fg_jpeg(
             real = libjpeg(image, qf, subsampling)
             tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255.0
             truth = torch.from_numpy(real.copy()).permute(2, 0, 1)[None] / 255.0
-            with torch.inference_mode():
+            with cpu_threads(threads), torch.inference_mode():
                 simulated = (
                     networks["fg_jpeg"](tensor, quality, subsampling),
                     jpeg_simulate(tensor, quality, subsampling, rounding="soft"),
@@ -102,6 +109,8 @@ def evaluate_fg_jpeg(
         )
     return {
         "kind": "fg_jpeg",
+        "commit": made_at,
+        "threads": threads,
         "versions": gather_versions(),
         "parameters_sha256": fg_jpeg_digest(weights),
         "images": [name for name, _ in images],

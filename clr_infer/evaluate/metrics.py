@@ -149,19 +149,17 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     return float(whole_windows(ssim_map(a, b)).mean())
 
 
-def ssim_outside(a: np.ndarray, b: np.ndarray, seen: np.ndarray) -> float:
-    """Mean of the SSIM map over the cropped-out area; windows at its edge see beyond it.
+def ssim_outside(similarity: np.ndarray, seen: np.ndarray) -> float:
+    """Mean SSIM over the cropped-out area; windows at its edge see beyond it.
 
     Args:
-        a: HxWx3 or HxW, 0 to 255.
-        b: the same shape.
+        similarity: HxW, see :func:`ssim_map`.
         seen: HxW bool, false where content was cropped away; at least one pixel is.
 
     Raises:
-        InputError: the shapes differ, nothing was cropped away, or a side is less than 11 pixels.
+        InputError: the shapes differ, or nothing was cropped away.
     """
-    _check_pair(a, b, 2 * _RADIUS + 1)
-    return float(ssim_map(a, b)[_outside(a, seen)].mean())
+    return float(similarity[_outside(similarity, seen)].mean())
 
 
 def _halve(plane: np.ndarray) -> np.ndarray:

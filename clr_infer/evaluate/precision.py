@@ -15,11 +15,11 @@ from tqdm import tqdm
 from ..attacks.real import apply, libjpeg
 from ..attacks.steps import Chain, Step, parse_chain
 from ..errors import InputError
-from ..geometry import box_iou, crop_mask
-from ..preprocess import check_pixels, resize_pixels, to_frame
+from ..preprocess import check_pixels, to_frame
 from ..runtimes import why_not
 from ..session import Session, load
 from ..weights import Weights
+from .case import Original, Truth, place, recover, shown
 from .metrics import psnr, psnr_outside
 from .protocol import draw_crop
 
@@ -36,29 +36,20 @@ _KEPT = (0.84, 0.63)
 _QUALITIES = (50, 90)
 
 
-def _recovered(session: Session, received: np.ndarray, width: int, height: int):  # noqa: ANN202
-    """The box and the recovered frame; no box and the mean colour if nothing was found."""
-    found = session.recover(received)
-    if found.image is None:
-        mean = received.mean((0, 1)).round().astype(np.uint8)
-        return None, np.broadcast_to(mean, (height, width, 3))
-    return found.located.crop_box, resize_pixels(found.image, width, height)
-
-
 def _crops(
     session: Session, index: int, original: np.ndarray, protected: np.ndarray, chains: list[Chain]
 ) -> list[tuple[float, float]]:
-    height, width = original.shape[:2]
+    whole = Original(original)
     measured = []
     for kept in _KEPT:
-        crop = draw_crop(0, index, kept, width, height)
-        seen = crop_mask(crop.box_px, width, height) > 0
+        truth = Truth(whole, draw_crop(0, index, kept, *whole.size))
         for chain in chains:
-            steps = (Step("crop", tuple(crop.box)), *chain)
+            steps = (Step("crop", tuple(truth.crop.box)), *chain)
             received = apply(protected, steps, np.random.default_rng(index))
-            box, image = _recovered(session, received, width, height)
-            iou = 0.0 if box is None else box_iou(box, crop.box)
-            measured.append((iou, psnr_outside(original, image, seen)))
+            answer = recover(session, received)
+            image = shown(answer, received, whole.size)
+            iou = place(truth, answer)["iou"]
+            measured.append((iou, psnr_outside(original, image, truth.seen)))
     return measured
 
 

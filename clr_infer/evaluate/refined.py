@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from .tables import number, signed, table
-from .uncertainty import expected_and_measured
 
 __all__ = ["refined_sentence", "refined_table"]
 
@@ -45,10 +44,27 @@ def _seconds(report: dict[str, Any]) -> float:
     return float(np.median([image["protect_ms"] for image in report["images"]])) / 1000.0
 
 
-def _too_sure(report: dict[str, Any]) -> float:
-    """By how many dB more is expected of the cropped-out area than it has, on average."""
-    expected, measured = expected_and_measured(report["cases"]).T
-    return float((expected - measured).mean())
+def _shared_cases(*reports: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The cases that all have of each, in one order: the same crops in the same conditions."""
+    by_case = [
+        {(row["condition"], row["kept"], row["image"]): row for row in report["cases"]}
+        for report in reports
+    ]
+    shared = [case for case in by_case[0] if all(case in rows for rows in by_case)]
+    return [[rows[case] for case in shared] for rows in by_case]
+
+
+def _too_sure(*cases: list[dict[str, Any]]) -> list[float]:
+    """By how many dB more is expected of the cropped-out area than it has, on average.
+
+    Args:
+        cases: the same cases of several reports; those that one lacks the numbers of are left out.
+    """
+    keys = ("expected_psnr_out", "predicted_psnr_out")
+    pairs = np.array([[[row[key] for key in keys] for row in rows] for rows in cases], np.float64)
+    gaps = pairs[..., 0] - pairs[..., 1]
+    means: list[float] = gaps[:, ~np.isnan(gaps).any(0)].mean(1).tolist()
+    return means
 
 
 def refined_table(plain: dict[str, Any], refined: dict[str, Any]) -> str:
@@ -74,11 +90,10 @@ def refined_table(plain: dict[str, Any], refined: dict[str, Any]) -> str:
         )
     header = ["kept side 0.6 to 1", "box IoU", "refined", "cropped-out PSNR, dB", "refined", "gain"]
     visible = [one["aggregates"]["protected"] for one in (plain, refined)]
-    seen = {(row["condition"], row["kept"], row["image"]) for row in plain["cases"]}
-    same = [r for r in refined["cases"] if (r["condition"], r["kept"], r["image"]) in seen]
+    others, same = _shared_cases(plain, refined)
     found = sum(row["protected"] for row in same)
     alarms = sum(row["unprotected_verdict"] for row in same)
-    facts, (bias, plain_bias) = refined["facts"], (_too_sure(one) for one in (refined, plain))
+    facts, (plain_bias, bias) = refined["facts"], _too_sure(others, same)
     return (
         f"{table(header, rows)}\n\nProtected: PSNR {visible[1]['psnr']['mean']:.2f} dB on average "
         f"({visible[0]['psnr']['mean']:.2f} as the network makes it), "

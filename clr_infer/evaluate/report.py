@@ -20,13 +20,15 @@ from PIL import features
 
 from .. import __version__
 from ..attacks.steps import describe
+from ..bench.facts import commit
 from ..env import command_line
 from ..errors import OutputError
 from ..staging import refuse_unwritable
 from .aggregate import aggregate
+from .page import markdown
 from .plots import PLOTS, draw_plots
 from .protocol import Condition
-from .tables import markdown
+from .workers import Opener
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -81,7 +83,7 @@ class Report:
 def gather_versions() -> dict[str, str | None]:
     """The versions of everything that a number may depend on; ``None`` for what is missing."""
     found: dict[str, str | None] = {"python": platform.python_version()}
-    for library in ("numpy", "pillow", "scipy", "onnxruntime"):
+    for library in ("numpy", "pillow", "scipy", "onnxruntime", "openvino", "torch"):
         try:
             found[library] = version(library)
         except PackageNotFoundError:
@@ -96,11 +98,17 @@ def gather_facts(
     kept: Sequence[float],
     psnr_db: float,
     seed: int,
+    workers: int = 1,
+    opener: Opener | None = None,
 ) -> dict[str, Any]:
-    """Everything that one needs to know to repeat a run."""
+    """Everything that one needs to know to repeat a run; to be asked for when it starts.
+
+    ``threads`` are those of each process, ``None`` where nobody set them.
+    """
     manifest = session.weights.manifest
     return {
         "package": __version__,
+        "commit": commit(),
         "weights": {key: value for key, value in manifest.items() if key != "validation"},
         "runtime": session.runtime.name,
         "network_size_px": session.runtime.size,
@@ -127,6 +135,8 @@ def gather_facts(
             "processor": platform.processor() or platform.machine(),
             "cpus": os.cpu_count(),
         },
+        "workers": workers,
+        "threads": opener.threads if opener else None,
         "versions": gather_versions(),
     }
 

@@ -86,6 +86,17 @@ def check_images(
     return [(name, check_pixels(image, session.settings)) for name, image in images]
 
 
+def _check_copies(
+    session: "Session", images: Sequence[tuple[str, np.ndarray]], psnr_db: float
+) -> None:
+    """Find out before any work which image is too small for a copy: its content says, too."""
+    for name, pixels in images:
+        try:
+            session.protect(pixels, psnr_db=psnr_db, copy=True)
+        except ImageError as error:
+            raise ImageError(f"{name}: {error}") from error
+
+
 @dataclass(frozen=True)
 class _Job:
     """All cases of one image."""
@@ -167,8 +178,8 @@ def evaluate(
         progress: draw a bar on standard error.
         seed: of the crops and of noise.
         workers: processes that share the images out; the report is the same for any number, but
-            for its timings.
-        opener: opens the session again in each of several processes.
+            for its timings, if each has the threads of this one where PyTorch computes.
+        opener: how the session was opened; opens it again in each of several processes.
 
     Returns:
         Every case and the facts of the run; :func:`.write_report` writes it.
@@ -176,7 +187,8 @@ def evaluate(
     Raises:
         UsageError: there is no set of this name.
         InputError: there is nothing to measure, or a kept side or the strength is out of range.
-        ImageError: an image cannot be used.
+        ImageError: an image cannot be used, or holds no copy where the set wants one.
+        ModelError: a process ended before its work was done.
         RuntimeUnavailable: scipy or matplotlib is not installed.
     """
     require_extras()
@@ -191,7 +203,9 @@ def evaluate(
     originals = check_images(session, images)
     if workers == 1:
         _warm_up(session, originals[0][1], strength)
-    facts = gather_facts(session, conditions, levels, strength, seed) | {"workers": workers}
+    if chosen.copy:
+        _check_copies(session, originals, strength)
+    facts = gather_facts(session, conditions, levels, strength, seed, workers, opener)
     facts |= {"copy": chosen.copy, "refine": refine}
     jobs = [
         _Job(

@@ -4,13 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 __all__ = [
-    "NOTES",
     "constants_table",
     "detection_table",
     "headline_table",
     "kept_table",
     "location_table",
-    "markdown",
     "number",
     "percent",
     "protected_table",
@@ -18,27 +16,16 @@ __all__ = [
     "recovery_table",
     "signed",
     "table",
+    "timings_table",
 ]
-
-NOTES = """\
-How to read this: every case compares with the original from before the protection, at its size.
-*Predicted box* is the whole method; *true box* gives its recover network the right place. A
-fragment that was not recognised counts with IoU 0 and as a frame of its mean colour. The
-*best baseline* is the best of mean colour, edge replication and three blurred outpaintings, all
-given the true box, chosen anew for each row; *gain* is predicted box minus best baseline.
-Whole-frame numbers include stretching the recovered canvas to the original's size: where the
-predicted canvas is one pixel off, that alone resamples the received pixels too. Means are over
-cases; PSNR is over RGB, SSIM over luma."""
 
 
 def number(value: float | None, digits: int) -> str:
-    """A number for a table; a dash for what is missing."""
     """A number for a table; a dash for what is missing."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def signed(value: float | None) -> str:
-    """A difference in dB, with its sign."""
     """A difference in dB, with its sign."""
     return "–" if value is None else f"{value:+.2f}"
 
@@ -59,8 +46,15 @@ def _labels(report: dict[str, Any]) -> dict[str, str]:
 
 
 def _swept(report: dict[str, Any]) -> list[str]:
-    names = [one["name"] for one in report["facts"]["conditions"] if one["swept"]]
-    return names or [one["name"] for one in report["facts"]["conditions"]]
+    """Those that are swept or have kept sides of their own; all, where none is swept."""
+    conditions = report["facts"]["conditions"]
+    every = not any(one["swept"] for one in conditions)
+    return [one["name"] for one in conditions if every or one["swept"] or one["kept"]]
+
+
+def _at(label: str, kept: str) -> str:
+    """A label with kept sides, unless it names its own."""
+    return label if "kept" in label else f"{label}{kept}"
 
 
 def _best_value(summary: dict[str, Any], measure: str) -> float | None:
@@ -117,7 +111,7 @@ def headline_table(report: dict[str, Any]) -> str:
     found, labels = report["aggregates"]["by_condition"], _labels(report)
     suffixes = {"main": "", "below": ", kept below 0.6", "control": ", uncropped"}
     rows = [
-        [f"{labels[name]}{suffix}", *_summary_cells(found[name][which])]
+        [_at(labels[name], suffix), *_summary_cells(found[name][which])]
         for which, suffix in suffixes.items()
         for name in _swept(report)
         if found[name][which]
@@ -127,10 +121,9 @@ def headline_table(report: dict[str, Any]) -> str:
 
 def kept_table(report: dict[str, Any]) -> str:
     """The swept conditions at every kept side."""
-    """The swept conditions at every kept side."""
     found, labels = report["aggregates"]["by_kept"], _labels(report)
     rows = [
-        [f"{labels[name]}, {kept}", *_summary_cells(summary)]
+        [_at(labels[name], f", {kept}"), *_summary_cells(summary)]
         for name in _swept(report)
         for kept, summary in found[name].items()
     ]
@@ -143,7 +136,6 @@ def _paired(report: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
 
 
 def location_table(report: dict[str, Any]) -> str:
-    """How well every condition is located, on the same crops."""
     """How well every condition is located, on the same crops."""
     rows = [
         [
@@ -163,7 +155,6 @@ def location_table(report: dict[str, Any]) -> str:
 
 
 def recovery_table(report: dict[str, Any], measure: str, title: str, digits: int) -> str:
-    """How well every condition is recovered, beside the baselines, on the same crops."""
     """How well every condition is recovered, beside the baselines, on the same crops."""
     rows = []
     for label, one in _paired(report):
@@ -186,10 +177,10 @@ def recovery_table(report: dict[str, Any], measure: str, title: str, digits: int
 
 def detection_table(report: dict[str, Any]) -> str:
     """Rates of the verdicts in every condition."""
-    """Rates of the verdicts in every condition."""
     found, labels = report["aggregates"]["by_condition"], _labels(report)
-    groups = [(labels[name], found[name]["main"] or found[name]["paired"]) for name in labels]
-    named = [(label, one["detection"]) for label, one in groups if one]
+    groups = [(label, found[name]) for name, label in labels.items()]
+    chosen = [(label, one["main"] or one["paired"] or one["below"]) for label, one in groups]
+    named = [(label, one["detection"]) for label, one in chosen if one]
     every = [*named, ("all cases of the run", report["aggregates"]["detection"])]
     rows = [
         [
@@ -206,11 +197,10 @@ def detection_table(report: dict[str, Any]) -> str:
 
 def constants_table(report: dict[str, Any]) -> str:
     """The IoU of answers that look at no image, beside the method's."""
-    """The IoU of answers that look at no image, beside the method's."""
     found, labels = report["aggregates"]["by_condition"], _labels(report)
     rows = [
         [
-            f"{labels[name]}, {which}",
+            _at(labels[name], f", {which}"),
             number(found[name][which]["iou_mean"], 3),
             number(found[name][which]["constants"]["whole_frame_iou"], 3),
             number(found[name][which]["constants"]["mean_box_iou"], 3),
@@ -222,7 +212,8 @@ def constants_table(report: dict[str, Any]) -> str:
     return table(["IoU mean", "predicted", '"whole frame"', '"the mean box"'], rows)
 
 
-def _timings_table(report: dict[str, Any]) -> str:
+def timings_table(report: dict[str, Any]) -> str:
+    """How long an image takes to protect, and a fragment to recover."""
     rows = [
         [name, str(one["count"]), number(one["median_ms"], 1), number(one["p95_ms"], 1)]
         for name, one in report["aggregates"]["timings"].items()
@@ -231,7 +222,6 @@ def _timings_table(report: dict[str, Any]) -> str:
 
 
 def provenance(report: dict[str, Any]) -> str:
-    """What was measured with what, in one sentence."""
     """What was measured with what, in one sentence."""
     facts = report["facts"]
     weights, machine = facts["weights"], facts["machine"]
@@ -244,52 +234,3 @@ def provenance(report: dict[str, Any]) -> str:
         f"({shown}), {len(report['cases'])} cases, seed {facts['seed']}; "
         f"{machine['cpus']} CPUs ({machine['processor']}), {facts['started_at']}."
     )
-
-
-def markdown(report: dict[str, Any], plots: Sequence[str] = ()) -> str:
-    """All tables of a report as one page.
-
-    Args:
-        report: the content of ``report.json``.
-        plots: file names of plots to show at the end.
-    """
-    threshold = report["facts"]["threshold"]
-    paired = (
-        "Every condition on the same crops: one kept side an image, rotating through the main "
-        "range. Conditions above that were measured at more kept sides differ a little from "
-        "their rows here for that reason."
-    )
-    detection = (
-        "The same crops and post-processing of the protected images and of the unprotected "
-        f"originals; rates at confidence {threshold:g}."
-    )
-    constants = (
-        "Answers that look at no image. The mean box is the mean of the very boxes it is "
-        "measured on."
-    )
-    sections = [
-        "# Evaluation",
-        provenance(report),
-        "## Protected images",
-        protected_table(report),
-        "## Location and recovery",
-        headline_table(report),
-        NOTES,
-        "## By kept side",
-        kept_table(report),
-        "## Robustness",
-        paired,
-        location_table(report),
-        recovery_table(report, "psnr", "PSNR dB", 2),
-        recovery_table(report, "ssim", "SSIM", 3),
-        "## Detection",
-        detection,
-        detection_table(report),
-        "## Constant answers",
-        constants,
-        constants_table(report),
-        "## Timings",
-        _timings_table(report),
-        *(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})" for name in plots),
-    ]
-    return "\n\n".join(sections) + "\n"

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
-from ..errors import UsageError
+from ..errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -32,7 +33,8 @@ class Opener:
     Attributes:
         runtime: its name.
         weights: a folder; ``None`` takes the weights in the package.
-        threads: CPU threads of each process; ``None`` takes all cores.
+        threads: CPU threads of each process; ``None`` takes all cores. The last bits of what
+            PyTorch computes depend on them.
     """
 
     runtime: str = "auto"
@@ -89,6 +91,7 @@ def run_jobs(
 
     Raises:
         UsageError: less than one process, or several and no way to open a session in them.
+        ModelError: a process ended before its work was done.
     """
     if workers < 1:
         raise UsageError(f"workers must be at least 1, not {workers}")
@@ -100,11 +103,16 @@ def run_jobs(
         context = multiprocessing.get_context("spawn")  # a fork would share the runtime's threads
         with ProcessPoolExecutor(workers, context, partial(_open, opener)) as pool:
             results = []
-            futures = [pool.submit(_work, work, job) for job in jobs]
             try:
+                futures = [pool.submit(_work, work, job) for job in jobs]
                 for job, future in zip(jobs, futures, strict=True):
                     results.append(future.result())
                     bar.update(len(job))
+            except BrokenProcessPool as error:
+                raise ModelError(
+                    f"one of {workers} processes ended before its work was done: out of memory? "
+                    "(take fewer workers)"
+                ) from error
             except BaseException:  # leaving the block waits for what has not been given up
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

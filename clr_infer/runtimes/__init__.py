@@ -66,7 +66,10 @@ def open_runtime(name: str, weights: Weights, threads: int | None = None) -> Run
 def _open_fastest(weights: Weights, threads: int | None) -> Runtime:
     for name in _by_speed(weights):
         try:
-            runtime = open_runtime(name, weights, threads)
+            if name == "torch":
+                runtime: Runtime = _open_torch_on_gpu(weights, threads)
+            else:
+                runtime = open_runtime(name, weights, threads)
         except (RuntimeUnavailable, EngineMismatch) as error:
             _log.debug("runtime %s is passed over: %s", name, error)
             continue
@@ -75,6 +78,13 @@ def _open_fastest(weights: Weights, threads: int | None) -> Runtime:
             _log.info("runtime: %s", name)
         return runtime
     return open_runtime("onnxruntime", weights, threads)  # which raises what is wrong
+
+
+def _open_torch_on_gpu(weights: Weights, threads: int | None) -> Runtime:
+    """Never on the CPU, where others are faster: PyTorch may be built without CUDA."""
+    from .torch_eager import TorchEager
+
+    return TorchEager(weights, "cuda", threads=threads)
 
 
 def _by_speed(weights: Weights) -> Iterable[str]:

@@ -28,7 +28,9 @@ class CudaPythonBuffers:
         self._pairs: list[tuple[int, int]] = []
         self._graphs: list[Any] = []
         self._do(runtime.cudaSetDevice(0))
-        (self._stream,) = self._do(runtime.cudaStreamCreate())
+        # One that blocks would wait for the default stream, and let it wait.
+        flags = runtime.cudaStreamNonBlocking
+        (self._stream,) = self._do(runtime.cudaStreamCreateWithFlags(flags))
         self.stream = int(self._stream)
 
     def _do(self, answer: tuple) -> tuple:

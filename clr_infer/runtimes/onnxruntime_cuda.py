@@ -95,7 +95,9 @@ class OnnxRuntimeCuda:
         name: a key of :data:`PROVIDERS`.
 
     Raises:
-        RuntimeUnavailable: ONNX Runtime is missing, or was built without the provider.
+        RuntimeUnavailable: ONNX Runtime is missing, was built without the provider, or cannot
+            start it.
+        WeightsError: the ONNX file that this is tried with is missing or damaged.
     """
 
     pixels: Pixels = HostPixels()
@@ -112,6 +114,7 @@ class OnnxRuntimeCuda:
         self._sessions: dict[str, BoundSession] = {}
         self._lock = threading.Lock()
         self.size, self.psnr_db = weights.size, weights.psnr_db
+        self._open("align", graphs=False)  # a provider that is listed may not start
 
     def _open(self, network: str, graphs: bool) -> BoundSession:
         options = self._onnxruntime.SessionOptions()

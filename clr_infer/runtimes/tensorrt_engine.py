@@ -10,6 +10,7 @@ import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from types import ModuleType
 from typing import Any
 
@@ -54,8 +55,10 @@ class _Slot:
             for tensor in (*spec.inputs, *spec.outputs):
                 shape = (batch, *tensor.dims(size))
                 self._pairs[tensor.name] = buffers.pair(shape, _FLOAT)
-                if tensor in spec.inputs:
-                    context.set_input_shape(tensor.name, shape)
+                if tensor in spec.inputs and not context.set_input_shape(tensor.name, shape):
+                    raise ValueError(
+                        f"the engine takes no batch of {batch}; build it with a least batch of 1"
+                    )
                 context.set_tensor_address(tensor.name, self._pairs[tensor.name].address)
         except BaseException:
             buffers.release()
@@ -109,8 +112,9 @@ class _Lane:
 
     def release(self) -> None:
         """Free every slot."""
-        while self._slots:
-            self._slots.popitem()[1].release()
+        with ExitStack() as stack:  # what cannot be freed keeps none of the others
+            while self._slots:
+                stack.callback(self._slots.popitem()[1].release)
 
 
 class EngineLanes:
@@ -163,10 +167,11 @@ class EngineLanes:
                 self._lanes.append(lane)
             return in_pieces(lane.run, tensors, self._batch_max)
         except Exception as error:  # the libraries of the device share no base
-            if lane is not None:
-                self._lanes.remove(lane)
-                lane.release()
-            lane = None
+            broken, lane = lane, None
+            if broken is not None:
+                self._lanes.remove(broken)
+                with suppress(Exception):  # in a broken context freeing fails as well
+                    broken.release()
             hint = "; use smaller batches" if isinstance(error, MemoryError) else ""
             raise ModelError(f"{self._spec.name} failed on the GPU: {error}{hint}") from error
         finally:

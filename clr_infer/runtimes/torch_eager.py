@@ -28,7 +28,7 @@ class TorchEager:
 
     Raises:
         UsageError: unknown options.
-        RuntimeUnavailable: PyTorch is missing, or an option needs a GPU.
+        RuntimeUnavailable: PyTorch is missing, or sees no GPU where one is asked for.
         WeightsError: the weights do not fit these networks.
     """
 
@@ -54,6 +54,10 @@ class TorchEager:
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.size, self.psnr_db = weights.size, weights.psnr_db
         on_host = torch.device(self.device).type == "cpu"
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise RuntimeUnavailable(
+                "PyTorch sees no GPU: it needs a build with CUDA and an NVIDIA driver that fits"
+            )
         if options.graphs and on_host:
             raise RuntimeUnavailable(f"{name!r}: CUDA graphs need a GPU; leave +graphs out")
         self.pixels: Pixels = HostPixels() if on_host else DevicePixels(self.device)

@@ -31,7 +31,8 @@ class GraphedNetwork:
                 self._network(*held)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Other threads may allocate and wait meanwhile.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             outputs = self._network(*held)
         return graph, held, outputs if isinstance(outputs, tuple) else (outputs,)
 

@@ -1,5 +1,6 @@
 """Photographs in memory, and random frames drawn from them."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,26 +10,33 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..attacks.simulate import resize
-from ..errors import InputError
+from ..errors import ImageError, InputError
+from ..image_io import READ_SUFFIXES, read_image
+from ..settings import Settings
 
 __all__ = ["Photos"]
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+_log = logging.getLogger(__name__)
+
+_SETTINGS = Settings(side_min=1)  # small ones are left out without a word
 _SHORT_SIDE_MAX = 512
 _STRETCH_MAX = 1.6
 _JOINED_SHARE = (0.4, 0.6)
 """Of two photographs that are joined, what the first takes."""
 
 
-def _read(path: Path) -> np.ndarray:
-    """A photograph, HxWx3 uint8, its short side at most 512 pixels."""
-    with Image.open(path) as picture:
-        photo = picture.convert("RGB")
-    scale = _SHORT_SIDE_MAX / min(photo.size)
-    if scale < 1:
-        size = (round(photo.width * scale), round(photo.height * scale))
-        photo = photo.resize(size, Image.Resampling.LANCZOS)
-    return np.array(photo)
+def _read(path: Path) -> np.ndarray | ImageError:
+    """A photograph, HxWx3 uint8, its short side at most 512 pixels; or why there is none."""
+    try:
+        pixels = read_image(path, _SETTINGS).pixels
+    except ImageError as error:
+        return error
+    scale = _SHORT_SIDE_MAX / min(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    photo = Image.fromarray(pixels)
+    size = (round(photo.width * scale), round(photo.height * scale))
+    return np.array(photo.resize(size, Image.Resampling.LANCZOS))
 
 
 class Photos:
@@ -36,10 +44,14 @@ class Photos:
 
     Args:
         folder: searched recursively; photographs with a side under ``side_min`` are left out,
-            those with a short side over 512 pixels are reduced to it.
+            those with a short side over 512 pixels are reduced to it. Files that cannot be read
+            are named in a warning and left out.
         device: where they are kept.
         side_min: least side in pixels.
         limit: at most this many, the first by name.
+
+    Attributes:
+        unreadable: how many were left out because they cannot be read.
 
     Raises:
         InputError: the folder holds no usable photograph.
@@ -48,16 +60,24 @@ class Photos:
     def __init__(
         self, folder: Path, device: torch.device, side_min: int = 64, limit: int | None = None
     ) -> None:
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        named = (path for path in folder.rglob("*") if path.suffix.lower() in READ_SUFFIXES)
+        paths = sorted(path for path in named if not path.is_dir())
         self.names: list[str] = []
         self.images: list[torch.Tensor] = []
+        errors: list[ImageError] = []
         paths = paths[:limit]
         with ThreadPoolExecutor() as pool:  # decoders let others run
             photos = pool.map(_read, paths)
             for path, pixels in tqdm(zip(paths, photos, strict=True), "photographs", len(paths)):
-                if min(pixels.shape[:2]) >= side_min:
+                if isinstance(pixels, ImageError):
+                    errors.append(pixels)
+                elif min(pixels.shape[:2]) >= side_min:
                     self.names.append(path.name)
                     self.images.append(torch.from_numpy(pixels).permute(2, 0, 1).to(device))
+        self.unreadable = len(errors)
+        if errors:
+            said = "; ".join(map(str, errors))
+            _log.warning("%d of %d files are left out: %s", len(errors), len(paths), said)
         if not self.images:
             raise InputError(f"no photograph of at least {side_min} pixels a side in {folder}")
         sides = [image.shape[1:] for image in self.images]

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +12,14 @@ from tqdm import tqdm
 
 from ..attacks.real import libjpeg
 from ..networks.fg_jpeg import FgJpegNetwork, QfPredictor
-from .checkpoint import save_checkpoint
+from ..networks.served import load_served
+from ..weights import Weights
+from .checkpoint import load_parts, save_checkpoint
 from .data import Photos
 
-__all__ = ["FgJpegPlan", "train_fg_jpeg"]
+__all__ = ["FG_JPEG", "FgJpegPlan", "bring_fg_jpeg", "load_fg_jpeg", "train_fg_jpeg"]
+
+FG_JPEG = "fg_jpeg.pt"
 
 _SUBSAMPLINGS = ("4:2:0", "4:2:0", "4:2:2", "4:4:4")
 _PREDICTOR_SHARE = 0.4
@@ -60,10 +65,12 @@ def train_fg_jpeg(plan: FgJpegPlan, photos: Photos, folder: Path, device: torch.
 
     Returns:
         The checkpoint, ``fg_jpeg.pt`` in ``folder``.
+
+    Raises:
+        OutputError: it cannot be written.
     """
     torch.manual_seed(plan.seed)
     rng = np.random.default_rng(plan.seed)
-    folder.mkdir(parents=True, exist_ok=True)
     generator, predictor = FgJpegNetwork().to(device), QfPredictor().to(device)
     candidates = predictor.candidates.cpu().numpy()
     for share, network in ((_PREDICTOR_SHARE, predictor), (1 - _PREDICTOR_SHARE, generator)):
@@ -102,7 +109,43 @@ def train_fg_jpeg(plan: FgJpegPlan, photos: Photos, folder: Path, device: torch.
                 bar.set_postfix(loss=f"{mean:.5f}", refresh=False)
                 bar.update(min(spent, budget) - bar.n)
         predictor.requires_grad_(False)
-    path = folder / "fg_jpeg.pt"
+    path = folder / FG_JPEG
     state = {"generator": generator.state_dict(), "predictor": predictor.state_dict()}
     save_checkpoint(path, state)
     return path
+
+
+def load_fg_jpeg(path: Path) -> dict[str, Any]:
+    """Read the weights of both networks, ``generator`` and ``predictor``, to the host.
+
+    Raises:
+        WeightsError: the file is missing or holds something else.
+    """
+    return load_parts(path, {"generator": dict, "predictor": dict}, torch.device("cpu"))
+
+
+def bring_fg_jpeg(start: Path, folder: Path) -> bool:
+    """Put FG-JPEG as it is into the folder of a run that goes on from something trained.
+
+    Args:
+        start: a folder of weights, or a checkpoint, which has it in a file beside it.
+        folder: of the run.
+
+    Returns:
+        Whether there was any.
+
+    Raises:
+        WeightsError: it cannot be read.
+        OutputError: it cannot be written.
+    """
+    if start.is_dir():
+        served = load_served(Weights(start))
+        states = {"generator": served["fg_jpeg"], "predictor": served["qf_predictor"]}
+        state = {name: network.state_dict() for name, network in states.items()}
+    elif (start.parent / FG_JPEG).exists():
+        state = load_fg_jpeg(start.parent / FG_JPEG)
+    else:
+        return False
+    if start.is_dir() or start.parent.resolve() != folder.resolve():
+        save_checkpoint(folder / FG_JPEG, state)
+    return True

@@ -1,5 +1,6 @@
 """From checkpoints to a folder of weights: calibrate, export, validate, describe."""
 
+import logging
 import platform
 from datetime import date
 from pathlib import Path
@@ -14,15 +15,19 @@ from tqdm import tqdm
 from ..attacks.curriculum import draw_crop
 from ..attacks.real import apply
 from ..attacks.steps import Chain, parse_chain
+from ..errors import WeightsError
 from ..export import write_weights
 from ..networks.served import build_served, load_served
 from ..preprocess import resize_pixels, to_frame
 from ..residual import merge_residual, residual_psnr_db
 from ..weights import Weights
-from .checkpoint import TRAINED, load_checkpoint
+from .checkpoint import NOT_STATED, TRAINED, load_checkpoint, load_into
 from .data import Photos
+from .fg_jpeg import load_fg_jpeg
 
-__all__ = ["calibrate", "collect", "package", "package_unexported", "recalibrate"]
+__all__ = ["calibrate", "collect", "package", "package_unexported", "recalibrate", "warn_of_few"]
+
+_log = logging.getLogger(__name__)
 
 _CALIBRATION_CHAINS = (
     "",
@@ -38,6 +43,9 @@ _CALIBRATION_CHAINS = (
     "median=3",
 )
 _CHAINS_PER_PHOTO = 4
+_FRAGMENTS_MIN = 100
+"""Of one photograph's four, the threshold was seen to let pass ten times the false alarms."""
+
 _FALSE_ALARM_WEIGHT = 10.0
 """A false alarm counts as many misses: most pictures were never protected."""
 
@@ -58,11 +66,10 @@ def collect(checkpoint: Path, fg_jpeg: Path, size: int) -> tuple[nn.ModuleDict, 
         The networks at frame size ``size``, and the facts for the manifest.
 
     Raises:
-        WeightsError: a checkpoint is missing or damaged.
+        WeightsError: a checkpoint is missing, damaged or something else.
     """
-    device = torch.device("cpu")
-    state = load_checkpoint(checkpoint, device)
-    jpeg = load_checkpoint(fg_jpeg, device)
+    state = load_checkpoint(checkpoint, torch.device("cpu"))
+    jpeg = load_fg_jpeg(fg_jpeg)
     plan = state["plan"]
     manifest = {
         "size": size,
@@ -72,6 +79,8 @@ def collect(checkpoint: Path, fg_jpeg: Path, size: int) -> tuple[nn.ModuleDict, 
         "seed": plan["seed"],
         "steps": state["total_steps"],
         "training": state["history"],
+        "data": state.get("data") or NOT_STATED,
+        "default_psnr_db": state.get("default_psnr_db"),
     }
     networks = build_served(manifest)
     for name in TRAINED:
@@ -79,9 +88,9 @@ def collect(checkpoint: Path, fg_jpeg: Path, size: int) -> tuple[nn.ModuleDict, 
         own = {
             k.removeprefix(prefix): v for k, v in state["average"].items() if k.startswith(prefix)
         }
-        networks[name].load_state_dict(own)
-    networks["fg_jpeg"].load_state_dict(jpeg["generator"])
-    networks["qf_predictor"].load_state_dict(jpeg["predictor"])
+        load_into(networks[name], own, checkpoint)
+    load_into(networks["fg_jpeg"], jpeg["generator"], fg_jpeg)
+    load_into(networks["qf_predictor"], jpeg["predictor"], fg_jpeg)
     return networks.requires_grad_(False), manifest
 
 
@@ -115,13 +124,25 @@ def _rarely_exceeded(scores: np.ndarray) -> float:
     return float(scores.mean()) + scale * float(tail)
 
 
+def warn_of_few(photos: int) -> None:
+    """Say so where photographs are too few to calibrate on: it decides how often it errs."""
+    asked = -(-_FRAGMENTS_MIN // _CHAINS_PER_PHOTO)
+    if photos < asked:
+        _log.warning(
+            "few photographs to calibrate on (%d): pictures that were never protected may be taken "
+            "for protected far more often than promised; %d or more are asked for",
+            photos,
+            asked,
+        )
+
+
 def calibrate(
     networks: nn.ModuleDict, photos: list[np.ndarray], psnr_db: float, seed: int = 7
 ) -> dict[str, float]:
     """Fit the confidence, a logistic function of the score, on real post-processing.
 
     The verdict turns at a score that unprotected fragments hardly ever reach; how fast, is what
-    both sides say of it.
+    both sides say of it. Few photographs are warned of, see :func:`warn_of_few`.
 
     Args:
         networks: the served networks; the localize network's calibration is replaced.
@@ -133,6 +154,7 @@ def calibrate(
         Slope and offset, and the shares of protected and unprotected fragments that the verdict
         (confidence of at least 0.5) gets right.
     """
+    warn_of_few(len(photos))
     yes, no = _scores(networks, photos, psnr_db - networks["protect"].nominal_psnr_db, seed)
     score = torch.tensor(np.concatenate([yes, no]), dtype=torch.float64)
     truth = torch.cat([torch.ones(len(yes)), torch.zeros(len(no))]).double()
@@ -178,7 +200,7 @@ def package(
     size: int,
     photos: Photos,
     folder: Path,
-    data: str,
+    data: str = "",
     default_psnr_db: float | None = None,
 ) -> dict[str, Any]:
     """Calibrate, export, validate and write a folder of weights.
@@ -190,20 +212,23 @@ def package(
         photos: photographs that nobody trained on, for calibration and validation; those smaller
             than the frame are enlarged to it.
         folder: where to.
-        data: what the training data was, in words, for the manifest and the model card.
+        data: what the training data was, in words, for the manifest and the model card; empty
+            takes what the checkpoint says.
         default_psnr_db: strength to protect at unless told otherwise; ``None`` takes that of
-            training.
+            what was trained further, or else that of training.
 
     Returns:
         The manifest.
 
     Raises:
+        WeightsError: a checkpoint is missing, damaged or something else.
         ModelError: an export is not the network it was exported from; nothing was written.
         OutputError: the folder cannot be written.
     """
     networks, manifest = collect(checkpoint, fg_jpeg, size)
-    manifest["default_psnr_db"] = default_psnr_db or manifest["psnr_db"]
-    manifest |= _made_here(data)
+    kept = manifest["default_psnr_db"] or manifest["psnr_db"]
+    manifest["default_psnr_db"] = default_psnr_db or kept
+    manifest |= _made_here(data or manifest["data"])
     return _calibrate_and_write(networks, manifest, photos, folder)
 
 
@@ -258,27 +283,30 @@ def _made_here(data: str) -> dict[str, Any]:
 
 
 def package_unexported(
-    checkpoint: Path, fg_jpeg: Path, base: Weights, folder: Path, data: str
+    checkpoint: Path, fg_jpeg: Path, base: Weights, folder: Path
 ) -> dict[str, Any]:
     """Write a folder of weights without ONNX files: small, quick, and for the torch runtime alone.
 
     Args:
         checkpoint: of the protect, align and recover networks.
         fg_jpeg: of FG-JPEG.
-        base: whose calibration, frame size and strength are kept.
+        base: weights of the same codes, whose calibration and frame size are kept, and their
+            strength where the checkpoint has none.
         folder: where to.
-        data: what the training data was, in words.
 
     Returns:
         The manifest.
 
     Raises:
-        WeightsError: a checkpoint is damaged.
+        WeightsError: a checkpoint is damaged, or of other codes.
         OutputError: the folder cannot be written.
     """
     networks, manifest = collect(checkpoint, fg_jpeg, base.size)
+    if manifest["seed"] != base.manifest["seed"]:
+        raise WeightsError(f"{checkpoint} has codes that {base.folder} is not calibrated for")
     networks["localize"].load_state_dict(load_served(base)["localize"].state_dict())
-    kept = {name: base.manifest[name] for name in ("default_psnr_db", "calibration")}
-    manifest |= kept | _made_here(data)
+    manifest["calibration"] = base.manifest["calibration"]
+    manifest["default_psnr_db"] = manifest["default_psnr_db"] or base.default_psnr_db
+    manifest |= _made_here(manifest["data"])
     write_weights(folder, networks, manifest, None)
     return manifest

@@ -5,10 +5,8 @@ folder goes on where the last one stopped.
 """
 
 import copy
-import csv
-import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +14,22 @@ import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from ..errors import WeightsError
+from ..errors import OutputError, WeightsError
 from ..networks import Networks
-from ..networks.protect import NOMINAL_PSNR_DB
 from ..processor import multiplies_bfloat16
-from .checkpoint import load_checkpoint, load_start, save_checkpoint
+from .checkpoint import (
+    CHECKPOINT,
+    NOT_STATED,
+    load_checkpoint,
+    load_into,
+    load_start,
+    save_checkpoint,
+)
 from .data import Photos
 from .forward import Stage, forward_pass
+from .log import Log
 from .pictures import draw_curves, draw_sheet
+from .plan import Plan, refuse_other, schedule
 
 __all__ = ["Plan", "Trainer", "schedule"]
 
@@ -33,56 +39,12 @@ _LOG_EVERY = 50
 _ALIGN_EVERY = 4
 """The alignment loss needs two more views of each image: it is taken in one of so many steps."""
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What to train, for how long and on what.
-
-    Attributes:
-        minutes: time that the whole schedule takes, resumed runs included.
-        size: side of the frame in training; the networks run at any other size afterwards.
-        batch: images a step.
-        group: images that are made and attacked at once: they share sizes and kinds of
-            post-processing. Many fill a GPU, one leaves every image its own.
-        width: channels of the protect and recover networks.
-        align_width: channels of the align network.
-        learning_rate: its peak; it warms up and then falls along a cosine.
-        psnr_start_db: strength of the residual at the start of the curriculum.
-        psnr_db: strength that it ends at.
-        ramp: share of the run in which strength and post-processing reach their end.
-        alignment: weight of the feature-alignment loss.
-        seed: of the random stream.
-    """
-
-    minutes: float
-    size: int = 128
-    batch: int = 8
-    group: int = 1
-    width: int = 48
-    align_width: int = 32
-    learning_rate: float = 1.5e-3
-    psnr_start_db: float = 24.0
-    psnr_db: float = NOMINAL_PSNR_DB
-    ramp: float = 0.5
-    alignment: float = 0.1
-    seed: int = 0
-
-    def fine_tuning(self) -> "Plan":
-        """The same plan for trained networks: the curriculum's end from the start."""
-        return replace(self, psnr_start_db=self.psnr_db, ramp=0.0, learning_rate=4e-4)
+_THEN = "; then "
 
 
-def schedule(plan: Plan, progress: float) -> tuple[Stage, float]:
-    """The curriculum and the learning rate, as a share of its peak, at ``progress`` (0 to 1).
-
-    First the networks learn to speak: a strong residual and no post-processing. Then both grow
-    to their end in the share ``plan.ramp`` of the run.
-    """
-    ramp = min(progress / plan.ramp, 1.0) if plan.ramp else 1.0
-    psnr = plan.psnr_start_db + (plan.psnr_db - plan.psnr_start_db) * ramp
-    hardness = min(max((ramp - 0.2) / 0.7, 0.0), 1.0)
-    rate = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    return Stage(psnr, hardness, plan.alignment), rate
+def _followed(earlier: str, data: str) -> str:
+    """What weights were trained on, in words: what came before, then this."""
+    return earlier if earlier.split(_THEN)[-1] == data else earlier + _THEN + data
 
 
 class Trainer:
@@ -95,12 +57,19 @@ class Trainer:
         device: ``cpu`` or ``cuda``.
         start_from: a checkpoint or a folder of weights to start a new schedule from; what is in
             ``folder`` goes first.
+        anew: start it in any case. What is in ``folder`` stays there until the first save.
+        data: what the photographs are, in words.
 
     Attributes:
         jpeg: the model of JPEG to train with; the exact one unless it is replaced.
+        data: what all of the training was on, in words.
+        default_psnr_db: strength that the result protects at unless told otherwise; ``None``
+            where it is that of training.
 
     Raises:
         WeightsError: a checkpoint or the weights cannot be read, or are of other networks.
+        UsageError: what is in ``folder`` was begun with another plan, see :func:`refuse_other`.
+        OutputError: the folder cannot be made.
     """
 
     def __init__(
@@ -110,6 +79,9 @@ class Trainer:
         folder: Path,
         device: torch.device,
         start_from: Path | None = None,
+        *,
+        anew: bool = False,
+        data: str = "",
     ) -> None:
         torch.manual_seed(plan.seed)
         self.plan, self.photos, self.folder, self.device = plan, photos, folder, device
@@ -124,27 +96,38 @@ class Trainer:
         self.step, self.seconds, self.total_steps = 0, 0.0, 0
         self.earlier: list[dict] = []
         self.rates: list[float] = []
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "checkpoint.pt").exists():
-            # Read to the host: the optimiser would ask a GPU for its count of steps in each step.
-            self._resume(load_checkpoint(folder / "checkpoint.pt", torch.device("cpu")))
+        self.data, self.default_psnr_db = data or NOT_STATED, None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"the folder {folder} cannot be made: {error}") from error
+        if (folder / CHECKPOINT).exists() and not anew:
+            self._resume(folder / CHECKPOINT, data)
         elif start_from is not None:
             start = load_start(start_from)
-            try:
-                self.networks.load_state_dict(start.weights)
-            except RuntimeError as error:
-                message = f"{start_from} holds networks of other widths: {error}"
-                raise WeightsError(message) from error
-            self.average.load_state_dict(start.weights)
+            load_into(self.networks, start.weights, start_from)
+            load_into(self.average, start.weights, start_from)
             self.total_steps, self.earlier = start.total_steps, start.history
+            self.data = _followed(start.data, self.data)
+            self.default_psnr_db = start.default_psnr_db
 
-    def _resume(self, state: dict) -> None:
-        self.networks.load_state_dict(state["networks"])
-        self.average.load_state_dict(state["average"])
+    def _resume(self, path: Path, data: str) -> None:
+        # Read to the host: the optimiser would ask a GPU for its count of steps in each step.
+        state = load_checkpoint(path, torch.device("cpu"))
+        refuse_other(self.plan, state["plan"], path)
+        load_into(self.networks, state["networks"], path)
+        load_into(self.average, state["average"], path)
         if state["optimizer"] is not None:  # float32 again, as the networks are
-            self.optimizer.load_state_dict(state["optimizer"])
+            try:
+                self.optimizer.load_state_dict(state["optimizer"])
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                raise WeightsError(f"{path} is of another optimiser: {error!r}") from error
         self.step, self.seconds = state["step"], state["seconds"]
         self.total_steps, self.earlier = state["total_steps"], state["history"][:-1]
+        self.data = state.get("data") or NOT_STATED
+        if data:
+            self.data = _followed(self.data, data)
+        self.default_psnr_db = state.get("default_psnr_db")
 
     def account(self) -> dict:
         """This run so far, for the record that stays with the weights: the plan and its use."""
@@ -157,9 +140,12 @@ class Trainer:
         Args:
             with_optimizer: keep its moments, in 16 bits: two thirds of the size. Without them a
                 resumed run has to find them again.
+
+        Raises:
+            OutputError: it cannot be written; what was there stays.
         """
         save_checkpoint(
-            self.folder / "checkpoint.pt",
+            self.folder / CHECKPOINT,
             {
                 "plan": asdict(self.plan),
                 "history": [*self.earlier, self.account()],
@@ -169,6 +155,8 @@ class Trainer:
                 "step": self.step,
                 "seconds": self.seconds,
                 "total_steps": self.total_steps,
+                "data": self.data,
+                "default_psnr_db": self.default_psnr_db,
             },
         )
 
@@ -213,15 +201,25 @@ class Trainer:
         }
 
     def save_pictures(self) -> None:
-        """Draw ``curves.png`` from the log, and ``sheet.png`` with the averaged weights."""
-        draw_curves(self.folder / "log.csv", self.folder / "curves.png")
-        draw_sheet(self.average, self.photos, self.plan.psnr_db, self.folder / "sheet.png")
+        """Draw ``curves.png`` from the log, and ``sheet.png`` with the averaged weights.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        try:
+            draw_curves(self.folder / "log.csv", self.folder / "curves.png")
+            draw_sheet(self.average, self.photos, self.plan.psnr_db, self.folder / "sheet.png")
+        except OSError as error:
+            raise OutputError(f"no pictures in {self.folder}: {error}") from error
 
     def run(self, minutes: float | None = None, save_every_s: float = 180.0) -> None:
         """Train to the end of the schedule, or for ``minutes`` of it.
 
         Writes ``log.csv`` (running means) as it goes, the checkpoint and the pictures every three
         minutes and at the end.
+
+        Raises:
+            OutputError: a file cannot be written.
         """
         budget = self.plan.minutes * 60.0
         stop = budget if minutes is None else min(budget, self.seconds + minutes * 60.0)
@@ -236,36 +234,21 @@ class Trainer:
     def _train_until(self, stop: float, save_every_s: float) -> None:
         rng = np.random.default_rng([self.plan.seed, self.total_steps])
         budget = self.plan.minutes * 60.0
-        means: dict[str, torch.Tensor | float] = {}
         began, before, saved = time.monotonic(), self.seconds, time.monotonic()
         marked = (self.step, began)
-        log = self.folder / "log.csv"
-        with log.open("a", newline="") as stream, tqdm(total=stop, initial=before, unit="s") as bar:
-            writer = csv.DictWriter(stream, self._columns())
-            if stream.tell() == 0:
-                writer.writeheader()
+        with Log(self.folder / "log.csv") as log, tqdm(total=stop, initial=before, unit="s") as bar:
             while self.seconds < stop:
-                numbers = self.train_step(self.seconds / budget, rng)
-                for name, value in numbers.items():
-                    means[name] = means.get(name, value) * 0.98 + value * 0.02
+                log.take(self.train_step(self.seconds / budget, rng))
                 self.seconds = before + time.monotonic() - began
                 if self.step % _LOG_EVERY == 0 or self.seconds >= stop:
-                    row = {n: f"{float(v):.4f}" for n, v in means.items()}  # waits for the device
+                    row = log.write(self.total_steps, self.seconds)
                     marked = self._mark(*marked)
-                    now = {"step": self.total_steps, "seconds": f"{self.seconds:.0f}"}
-                    writer.writerow(now | row)
-                    stream.flush()
                     bar.set_postfix(row, refresh=False)
                     bar.update(min(self.seconds, stop) - bar.n)
                 if time.monotonic() - saved > save_every_s:
                     self.save()
                     self.save_pictures()
                     saved = time.monotonic()
-
-    def _columns(self) -> list[str]:
-        aligned = ["align"] if self.plan.alignment else []
-        quality = ["out_db", "thumb_db", "surprise", "ssim_lost", "log_odds"]
-        return ["step", "seconds", "loss", *quality, *aligned, "psnr_db", "hardness"]
 
     def _mark(self, step: int, at: float) -> tuple[int, float]:
         """Note the images a second since a step that was done at a time; returns these of now."""

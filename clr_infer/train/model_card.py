@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from ..evaluate.tables import table
+from ..image_files import write_bytes
 from ..weights import MANIFEST
 
 __all__ = ["model_card", "write_model_card"]
@@ -85,6 +86,11 @@ def _plain(value: object) -> str:
 
 
 def write_model_card(folder: Path, quality: str) -> None:
-    """Write ``MODEL_CARD.md`` beside the manifest of a folder of weights."""
+    """Write ``MODEL_CARD.md`` beside the manifest of a folder of weights.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-    (folder / "MODEL_CARD.md").write_text(model_card(manifest, quality), "utf-8")
+    card = model_card(manifest, quality)
+    write_bytes(folder / "MODEL_CARD.md", card.encode(), force=True)

@@ -21,7 +21,7 @@ _CROP = Step("crop", (0.12, 0.08, 0.82, 0.84))
 
 
 def draw_curves(log: Path, picture: Path) -> None:
-    """Plot every column of a training log against the step."""
+    """Plot every column of a training log that has numbers against the step."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -31,7 +31,7 @@ def draw_curves(log: Path, picture: Path) -> None:
         rows = list(csv.DictReader(stream))
     if not rows:
         return
-    names = [name for name in rows[0] if name not in ("step", "seconds")]
+    names = [n for n in rows[0] if n not in ("step", "seconds") and any(row[n] for row in rows)]
     steps = [int(row["step"]) for row in rows]
     figure, axes = plt.subplots(len(names), 1, figsize=(8, 1.6 * len(names)), sharex=True)
     for axis, name in zip(np.atleast_1d(axes), names, strict=True):

@@ -4,8 +4,6 @@ What a piece leaves fits into a few small files: the checkpoint that the next on
 the averaged weights as a folder that the torch runtime opens.
 """
 
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -17,13 +15,14 @@ import torch
 
 from ..errors import UsageError
 from ..networks import Networks
-from ..networks.served import load_served
-from ..weights import Weights, default_folder
-from .checkpoint import load_checkpoint, load_start, save_checkpoint
+from ..weights import MANIFEST, SAFETENSORS, Weights, default_folder
+from .checkpoint import CHECKPOINT, load_checkpoint, load_start, save_checkpoint
 from .data import Photos
+from .fg_jpeg import FG_JPEG, bring_fg_jpeg
 from .finish import package_unexported
 from .forward import forward_pass
-from .loop import Plan, Trainer, schedule
+from .loop import Trainer
+from .plan import Plan, plan_of, schedule
 
 __all__ = ["FILE_BYTES_MAX", "Piece", "newest_checkpoint", "train_piece"]
 
@@ -85,7 +84,11 @@ def train_piece(
     """Train for some minutes; writes ``checkpoint.pt``, ``weights/``, log and pictures.
 
     A checkpoint in the middle of its schedule goes on in it, with its own plan. From one at its
-    end, or from the weights in the package where there is none, a new schedule starts.
+    end, or from the weights in the package where there is none, a new schedule starts. Until it
+    is first saved, the old checkpoint stays: whenever this is killed, there is one to go on from.
+
+    ``weights/`` keep the calibration of those in the package, and are left out where the codes
+    are others.
 
     Args:
         piece: how.
@@ -96,7 +99,7 @@ def train_piece(
         checkpoint: to go on from.
         began: :func:`time.monotonic` at the beginning of the piece.
         say: takes a line about progress.
-        data: what the photographs are, in words, for the manifest.
+        data: what the photographs are, in words.
 
     Returns:
         Plan, steps, images a second (all of it, and the median of some steps each), what was
@@ -104,15 +107,16 @@ def train_piece(
 
     Raises:
         UsageError: reading the photographs took all the time that there was.
-        WeightsError: the checkpoint cannot be read.
+        WeightsError: the checkpoint, or FG-JPEG beside it, cannot be read.
         OutputError: the folder cannot be written.
     """
     end = began + piece.minutes * 60.0 - piece.reserve_s
     if not piece.least_s and time.monotonic() >= end:
         raise UsageError(f"{piece.minutes:g} minutes leave no time to train: give --minutes more")
-    folder.mkdir(parents=True, exist_ok=True)
-    _bring_fg_jpeg(checkpoint, folder)
-    trainer = _trainer(piece, photos, folder, device, checkpoint)
+    for start in (checkpoint, folder / CHECKPOINT, default_folder()):
+        if start is not None and bring_fg_jpeg(start, folder):
+            break
+    trainer = _trainer(piece, photos, folder, device, checkpoint, data)
     say(f"from {checkpoint or 'the weights in the package'}, step {trainer.total_steps}")
     before = _held_out(trainer.average, held_out, trainer.plan) if held_out else None
     step, seconds = trainer.step, trainer.seconds
@@ -120,13 +124,9 @@ def train_piece(
     if step == 0 and piece.schedule is None:
         trainer.plan = replace(trainer.plan, minutes=left)
     trainer.run(minutes=left)
-    (folder / "previous.pt").unlink(missing_ok=True)
-    if (folder / "checkpoint.pt").stat().st_size > FILE_BYTES_MAX:
+    if (folder / CHECKPOINT).stat().st_size > FILE_BYTES_MAX:
         trainer.save(with_optimizer=False)
-    checkpoints = (folder / "checkpoint.pt", folder / "fg_jpeg.pt")
-    base = Weights()
-    data = f"{base.manifest['data']}; then {data}"
-    package_unexported(*checkpoints, base, folder / "weights", data)
+    _write_weights(folder, trainer.plan.seed, say)
     after = _held_out(trainer.average, held_out, trainer.plan) if held_out else None
     images = (trainer.step - step) * trainer.plan.batch
     return {
@@ -137,12 +137,15 @@ def train_piece(
         "images_per_s_median": float(np.median(trainer.rates)) if trainer.rates else None,
         "held_out": {"before": before, "after": after},
         "profile": _profile(trainer),
-        "files": {
-            str(path.relative_to(folder)): path.stat().st_size
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        },
+        "files": _files(folder),
     }
+
+
+def _files(folder: Path) -> dict[str, int]:
+    """Bytes of each file, but for the hidden ones that a kill may leave."""
+    paths = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
+    return {str(path): (folder / path).stat().st_size for path in visible}
 
 
 def _trainer(
@@ -151,20 +154,17 @@ def _trainer(
     folder: Path,
     device: torch.device,
     checkpoint: Path | None,
+    data: str,
 ) -> Trainer:
     """In the middle of the checkpoint's schedule, or at the beginning of a new one."""
-    own = folder / "checkpoint.pt"
+    own = folder / CHECKPOINT
     if checkpoint is not None:
         state = load_checkpoint(checkpoint, torch.device("cpu"))
         if state["seconds"] < state["plan"]["minutes"] * 60.0 - _DONE_S:
+            plan = replace(plan_of(state["plan"], checkpoint), group=piece.group)
             if checkpoint.resolve() != own.resolve():
-                shutil.copyfile(checkpoint, own)
-            plan = replace(Plan(**state["plan"]), group=piece.group)
-            return Trainer(plan, photos, folder, device)
-    if own.exists():  # kept until the new one is written
-        os.replace(own, folder / "previous.pt")
-        if checkpoint is not None and checkpoint.resolve() == own.resolve():
-            checkpoint = folder / "previous.pt"
+                save_checkpoint(own, state)
+            return Trainer(plan, photos, folder, device, data=data)
     start = checkpoint or default_folder()
     facts = load_start(start).plan
     plan = Plan(
@@ -179,20 +179,17 @@ def _trainer(
         seed=facts["seed"],
     )
     plan = replace(plan.fine_tuning(), learning_rate=piece.learning_rate)
-    return Trainer(plan, photos, folder, device, start)
+    return Trainer(plan, photos, folder, device, start, anew=True, data=data)
 
 
-def _bring_fg_jpeg(checkpoint: Path | None, folder: Path) -> None:
-    """Put FG-JPEG, which is not trained here, beside the checkpoint: that before, or our own."""
-    own = folder / "fg_jpeg.pt"
-    theirs = checkpoint.parent / own.name if checkpoint else own
-    if theirs.exists():
-        if theirs.resolve() != own.resolve():
-            shutil.copyfile(theirs, own)
+def _write_weights(folder: Path, seed: int, say: Callable[[str], None]) -> None:
+    base, weights = Weights(), folder / "weights"
+    if seed == base.manifest["seed"]:
+        package_unexported(folder / CHECKPOINT, folder / FG_JPEG, base, weights)
         return
-    served = load_served(Weights())
-    states = {"generator": served["fg_jpeg"], "predictor": served["qf_predictor"]}
-    save_checkpoint(own, {name: network.state_dict() for name, network in states.items()})
+    for name in (MANIFEST, SAFETENSORS):  # of an earlier piece
+        (weights / name).unlink(missing_ok=True)
+    say(f"no weights/: the package's are not calibrated for codes of seed {seed}")
 
 
 @torch.no_grad()

@@ -10,6 +10,8 @@ through the matrix.
 
 import torch
 
+from ..constants import constant_like
+
 __all__ = ["RGB_TO_YCBCR", "YCBCR_TO_RGB", "from_levels", "rgb_to_ycbcr", "ycbcr_to_rgb"]
 
 RGB_TO_YCBCR = torch.tensor(
@@ -18,6 +20,7 @@ RGB_TO_YCBCR = torch.tensor(
 YCBCR_TO_RGB = torch.tensor(
     [[1.0, 0.0, 1.402], [1.0, -0.344136286, -0.714136286], [1.0, 1.772, 0.0]]
 )
+_OFFSET = torch.tensor([0.0, 128.0, 128.0]).view(1, 3, 1, 1)
 _HALF = 1 << 15
 _CENTRE = (128 << 16) + _HALF - 1  # libjpeg rounds halves of chroma down
 
@@ -41,8 +44,8 @@ def rgb_to_ycbcr(rgb: torch.Tensor) -> torch.Tensor:
         cb = (-11059 * r - 21709 * g + 32768 * b + _CENTRE) >> 16
         cr = (32768 * r - 27439 * g - 5329 * b + _CENTRE) >> 16
         return torch.stack((y, cb, cr), 1)
-    ycbcr = torch.einsum("ij,bjhw->bihw", RGB_TO_YCBCR.to(rgb), rgb)
-    return ycbcr + ycbcr.new_tensor([0.0, 128.0, 128.0]).view(1, 3, 1, 1)
+    ycbcr = torch.einsum("ij,bjhw->bihw", constant_like(RGB_TO_YCBCR, rgb), rgb)
+    return ycbcr + constant_like(_OFFSET, ycbcr)
 
 
 def ycbcr_to_rgb(ycbcr: torch.Tensor) -> torch.Tensor:
@@ -57,5 +60,5 @@ def ycbcr_to_rgb(ycbcr: torch.Tensor) -> torch.Tensor:
         g = y + ((-22554 * cb - 46802 * cr + _HALF) >> 16)
         b = y + ((116130 * cb + _HALF) >> 16)
         return torch.stack((r, g, b), 1)
-    centred = ycbcr - ycbcr.new_tensor([0.0, 128.0, 128.0]).view(1, 3, 1, 1)
-    return torch.einsum("ij,bjhw->bihw", YCBCR_TO_RGB.to(ycbcr), centred)
+    centred = ycbcr - constant_like(_OFFSET, ycbcr)
+    return torch.einsum("ij,bjhw->bihw", constant_like(YCBCR_TO_RGB, ycbcr), centred)

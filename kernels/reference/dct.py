@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from ..constants import constant_like
 from .islow import dct_islow, idct_islow
 
 __all__ = ["DCT_MATRIX", "blocks_to_plane", "dct_blocks", "idct_blocks", "plane_to_blocks"]
@@ -46,7 +47,7 @@ def dct_blocks(blocks: torch.Tensor) -> torch.Tensor:
     if not blocks.is_floating_point():
         first = blocks.int().movedim((-2, -1), (0, 1)).contiguous()
         return dct_islow(first).movedim((0, 1), (-2, -1))
-    matrix = DCT_MATRIX.to(blocks)
+    matrix = constant_like(DCT_MATRIX, blocks)
     return matrix @ blocks @ matrix.T
 
 
@@ -59,5 +60,5 @@ def idct_blocks(coefficients: torch.Tensor) -> torch.Tensor:
     if not coefficients.is_floating_point():
         first = coefficients.int().movedim((-2, -1), (0, 1)).contiguous()
         return idct_islow(first).movedim((0, 1), (-2, -1))
-    matrix = DCT_MATRIX.to(coefficients)
+    matrix = constant_like(DCT_MATRIX, coefficients)
     return matrix.T @ coefficients @ matrix

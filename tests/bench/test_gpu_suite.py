@@ -1,6 +1,7 @@
 """``clr-infer bench gpu``, rehearsed: the same path at toy size on the CPU."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -38,6 +39,16 @@ def test_a_rehearsal_is_not_published(tmp_path, capsys):
     assert "outside benchmarks/results" in capsys.readouterr().err and not out.exists()
 
 
+def test_nothing_is_measured_that_could_not_be_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "run_kernels", lambda *_: pytest.fail("minutes were spent"))
+    (tmp_path / "file").write_text("")
+    assert main(["bench", "gpu", "--rehearse", "-o", str(tmp_path / "file" / "x")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+    (tmp_path / "goals.json").mkdir()
+    assert main(["bench", "gpu", "--rehearse", "-o", str(tmp_path)]) == 1
+    assert "is a folder" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_nothing_is_measured(tmp_path, capsys):
     assert main(["bench", "gpu", "-o", str(tmp_path)]) == 3
@@ -49,15 +60,28 @@ def test_what_fails_or_finds_no_time_is_said_and_the_rest_goes_on(tmp_path, monk
         raise RuntimeError("out of memory\nand more")
 
     monkeypatch.setattr(gpu, "measure_latency", broken)
-    monkeypatch.setattr(gpu, "run_suite", lambda *_: {"rows": []})
+
+    def surprised(*_):
+        raise FileNotFoundError("a driver's own")
+
+    monkeypatch.setattr(gpu, "run_suite", surprised)
     words = ["bench", "gpu", "--rehearse", "-o", str(tmp_path)]
     assert main(words) == 1
     printed = capsys.readouterr().out
     assert "failed: latency: RuntimeError: out of memory" in printed and "and more" not in printed
-    assert (tmp_path / "kernels.json").exists() and (tmp_path / "runtimes.json").exists()
+    assert "failed: runtimes: FileNotFoundError: a driver's own" in printed
+    assert {path.name for path in tmp_path.iterdir()} == {"kernels.json", "goals.json"}
     assert main([*words, "--minutes", "0.01"]) == 1
     assert "failed: kernels: left out" in capsys.readouterr().out
     assert main([*words, "--minutes", "0"]) == 2
+
+
+def test_slow_calls_are_measured_ten_times():
+    plan, calls = latency.LatencyPlan(measure_ms=1.0), []
+    found = latency._timed(lambda: calls.append(time.sleep(0.002)), 4, plan)
+    assert found["runs"] == 10 and len(calls) == 12
+    assert 2.0 <= found["p50_ms"] <= found["p95_ms"] <= found["p99_ms"]
+    assert found["images_per_s"] < 4 / 0.002
 
 
 def test_no_runtime_is_begun_when_the_time_is_over():

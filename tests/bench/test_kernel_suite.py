@@ -1,11 +1,14 @@
 """``clr-infer bench kernels``: what a CPU can measure, and the GPU's part rehearsed."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from clr_infer.bench.kernels import peers
+from clr_infer.bench.goals import goal_rows
+from clr_infer.bench.gpu import _kernel_goals
+from clr_infer.bench.kernels import peers, suite
 from clr_infer.bench.kernels.machine import Rehearsal
 from clr_infer.bench.kernels.schema import check_result
 from clr_infer.bench.kernels.suite import failures
@@ -80,6 +83,36 @@ def test_a_missing_peer_is_said(tmp_path, monkeypatch, capsys):
     assert result["peers"]["kornia"] is None
     assert result["goals"]["cpu_times_kornia"]["found"] == {}
     assert "| kornia | not installed |" in capsys.readouterr().out
+
+
+def test_kornia_is_beaten_as_it_is_launched():
+    """Eager against eager: a CUDA graph is nothing that kornia could not have as well."""
+
+    def row(contestant: str, launch: str, p50_ms: float, mode: str = "forward+backward") -> dict:
+        return {"op": "jpeg_simulate", "variant": "ste", "mode": mode, "batch": 32,
+                "contestant": contestant, "launch": launch, "p50_ms": p50_ms}  # fmt: skip
+
+    rows = [
+        row("reference", "eager", 1.0),
+        row("kernel", "eager", 4.0),
+        row("kernel", "graph", 2.0),
+        row("kernel", "graph", 2.0, "forward"),  # eager it failed
+        row("kornia", "eager", 80.0),
+        row("kornia", "eager", 50.0, "forward"),
+        row("kornia", "eager", 9.0) | {"batch": 1},
+    ]
+    found = suite._gpu_goals({"rows": rows})["gpu_times_kornia"]
+    assert found["found"] == {"forward+backward": 20.0}
+    assert found["in_a_graph"] == {"forward+backward": 40.0, "forward": 25.0}
+
+
+def test_published_goals_follow_from_the_published_times():
+    results = Path(__file__).parents[2] / "benchmarks" / "results"
+    kernels = json.loads((results / "kernels_gpu.json").read_text("utf-8"))
+    assert kernels["goals"] == suite._gpu_goals(kernels["gpu"])
+    goals = json.loads((results / "goals_gpu.json").read_text("utf-8"))["goals"]
+    ours = goal_rows(_kernel_goals(kernels), rehearsal=False)
+    assert [row for row in goals if row["name"].startswith("JPEG")] == ours
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

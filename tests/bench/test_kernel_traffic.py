@@ -1,8 +1,12 @@
 """The byte model against arithmetic done by hand."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from clr_infer.bench.kernels.traffic import (
+    Traffic,
     composite_traffic,
     jpeg_backward_traffic,
     jpeg_forward_traffic,
@@ -45,7 +49,10 @@ def test_forward(arguments, moved):
 @pytest.mark.parametrize(
     ("arguments", "moved"),
     [
-        ((4, "4:2:0"), 12 + 1 + 12),
+        ((4, "4:2:0"), (12 + 1 + 6) + (6 + 12)),
+        ((2, "4:2:0"), (6 + 1 + 6) + (6 + 6)),
+        ((4, "4:2:2"), 12 + 1 + 12),
+        ((4, "4:4:4"), 12 + 1 + 12),
         ((4, "4:2:0", "soft"), (12 + 1 + 6) + (12 + 6 + 6) + (6 + 12)),
         ((4, "4:4:4", "soft"), (12 + 1 + 12) + (12 + 12 + 12) + (12 + 12)),
     ],
@@ -71,8 +78,24 @@ def test_serving_operations():
     assert half.moved - half.needed == 3 * 512 * 1024 * 3 / 2
 
 
+def test_published_shares_are_those_of_this_model():
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "kernels_gpu.json"
+    gpu = json.loads(path.read_text("utf-8"))["gpu"]
+    ours = [r for r in gpu["rows"] if r["op"] == "jpeg_simulate" and r["contestant"] == "kernel"]
+    for row in ours:
+        rounding, dtype, subsampling = row["variant"].split(", ")
+        case = (row["batch"] * row["size_px"] ** 2, {"fp32": 4, "bf16": 2}[dtype], subsampling)
+        forward, both = row["mode"] == "forward", row["mode"] == "forward+backward"
+        total = jpeg_forward_traffic(*case, rounding, both) if forward or both else Traffic(0, 0)
+        total += Traffic(0, 0) if forward else jpeg_backward_traffic(*case, rounding)
+        assert (row["bytes_moved"], row["bytes_needed"]) == (total.moved, total.needed)
+        share = 1000.0 * total.moved / gpu["copy"]["bytes_per_s"] / row["p50_ms"]
+        assert row["share_of_copy"] == pytest.approx(share, abs=1e-4)
+    assert {row["mode"] for row in ours} == {"forward", "backward", "forward+backward"}
+
+
 def test_both_ways_add_up():
     total = jpeg_forward_traffic(10, 4, "4:2:0", "ste", True) + jpeg_backward_traffic(
         10, 4, "4:2:0"
     )
-    assert (total.moved, total.needed) == (310 + 250, 240 + 240)
+    assert (total.moved, total.needed) == (310 + 370, 240 + 240)

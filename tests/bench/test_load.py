@@ -4,7 +4,14 @@ import asyncio
 
 import pytest
 
-from clr_infer.bench.load import closed_loop, fixed_rate, highest_rate, summary, summary_of
+from clr_infer.bench.load import (
+    batch_summary,
+    closed_loop,
+    fixed_rate,
+    highest_rate,
+    summary,
+    summary_of,
+)
 from clr_infer.errors import ServerUnavailable
 
 
@@ -23,6 +30,16 @@ def test_percentiles_are_those_of_the_latencies():
     assert found["p50_ms"] == 50.5 and found["images_per_s"] == 10.0
     assert found["p50_ms"] < found["p95_ms"] < found["p99_ms"]
     assert summary([], 1.0, failed=3) == {"requests": 0, "failed": 3, "images_per_s": 0.0}
+
+
+def test_the_throughput_of_batches_counts_slow_calls_too():
+    found = batch_summary([10.0] * 9 + [110.0], 4)
+    assert found["p50_ms"] == 10.0 and found["images_per_s"] == 200.0  # 40 in 200 ms
+    assert found["p50_ms"] < found["p95_ms"] < found["p99_ms"] and found["runs"] == 10
+
+
+def test_few_calls_have_no_95th_percentile():
+    assert set(batch_summary([10.0] * 9, 1)) == {"batch", "p50_ms", "images_per_s", "runs"}
 
 
 def test_a_closed_loop_waits_for_its_turn():

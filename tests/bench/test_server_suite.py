@@ -88,6 +88,9 @@ def test_a_limit_that_nothing_keeps_exits_with_1(capsys):
     [
         ["--calls", "dance"],
         ["--size", "big"],
+        ["--size", "0x480"],
+        ["--size", "99999x99999"],
+        ["--size", "999999999999x1"],
         ["--slo", "p12=5ms"],
         ["--transports", "pigeon"],
         ["--rounds", "0"],

@@ -30,5 +30,11 @@ def test_host_times_fill_the_time_given():
     assert sum(host_times(lambda: time.sleep(0.001), 5.0)) >= 5.0
 
 
+def test_slow_calls_are_run_as_often_as_is_asked_for():
+    done = []
+    assert len(host_times(lambda: done.append(time.sleep(0.002)), 1.0, fewest=10)) == 10
+    assert len(done) == 11  # one to warm up
+
+
 def test_memory_is_kept_where_the_c_library_can():
     assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")

@@ -1,19 +1,13 @@
-"""Arms, verdicts and several processes, with the shipped networks on small pictures."""
-
-import json
+"""Arms and verdicts, with the shipped networks on small pictures."""
 
 import numpy as np
 import pytest
 
 import clr_infer
-from clr_infer.cli import main
-from clr_infer.errors import UsageError
-from clr_infer.evaluate import CONDITIONS, EvaluationSet, evaluate
+from clr_infer.evaluate import CONDITIONS, EvaluationSet
 from clr_infer.evaluate.arms import ABLATIONS, STRENGTHS, measure_arms
 from clr_infer.evaluate.detection import measure_detection
 from clr_infer.evaluate.findings import arms_table, threshold_sentence
-from clr_infer.evaluate.workers import Opener, run_jobs
-from clr_infer.samples import SAMPLE
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +44,17 @@ def test_the_table_of_arms(ablations):
     assert "with the true box" in text and "(" not in arms_table(ablations, False)
 
 
+def test_a_fragment_that_is_too_small_is_refused_in_every_arm(shipped, raccoon, monkeypatch):
+    chosen = tuple(arm for arm in ABLATIONS if arm.name in ("shipped", "fg-jpeg"))
+    monkeypatch.setitem(measure_arms.__globals__["ARM_SETS"], "ablations", chosen)
+    images = [("tiny", np.ascontiguousarray(raccoon[:32, :32]))]
+    result = measure_arms(shipped, images, "ablations", progress=False)
+    assert len(result["cases"]) == 2 * 3
+    for row in result["cases"]:
+        assert (row["protected"], row["confidence"], row["iou"]) == (False, 0.0, 0.0)
+        assert row["psnr_out"] > 5
+
+
 def test_the_dial_turns_visibility(shipped, raccoon, monkeypatch):
     chosen = (STRENGTHS[0], STRENGTHS[-1])
     monkeypatch.setitem(measure_arms.__globals__["ARM_SETS"], "strength", chosen)
@@ -71,48 +76,3 @@ def test_a_threshold_is_fixed_on_known_confidences(session, monkeypatch):
     assert result["confidences"]["clean"]["unprotected"] == [0.25] * 6
     assert len(session.protected) == 3
     assert "0.250001" in threshold_sentence(result)
-
-
-def test_several_processes_measure_what_one_does(shipped, raccoon, coffee):
-    images = [("a", raccoon[:160, :200].copy()), ("b", coffee[:180, :160].copy())]
-    options = {"conditions": [CONDITIONS["noise0.02"]], "kept": [0.84], "progress": False}
-    alone = evaluate(shipped, images, **options)
-    opener = Opener("onnxruntime", threads=1)
-    shared = evaluate(shipped, images, workers=2, opener=opener, **options)
-    for one, other in ((alone.cases, shared.cases), (alone.images, shared.images)):
-        strip = [{k: v for k, v in row.items() if not k.endswith("_ms")} for row in (*one, *other)]
-        assert strip[: len(one)] == strip[len(one) :]
-    assert alone.crops == shared.crops
-
-
-def test_several_processes_need_a_way_to_open_a_session():
-    with pytest.raises(UsageError, match="at least 1"):
-        run_jobs(print, [], None, workers=0)
-    with pytest.raises(UsageError, match="how to open"):
-        run_jobs(print, [], None, workers=2, progress=False)
-
-
-def test_the_command_refuses_what_does_not_go_together(tmp_path, capsys):
-    base = ["evaluate", str(SAMPLE), "-o", str(tmp_path / "out")]
-    for words in (
-        ["--workers", "0"],
-        ["--workers", "2", "--url", "grpc://127.0.0.1:1"],
-        ["--set", "strength", "--strength", "40"],
-        ["--set", "strength", "--strength", "0"],
-        ["--set", "ablations", "--refine", "4"],
-        ["--refine", "1001"],
-        ["--refine", "4", "--url", "grpc://127.0.0.1:1"],
-    ):
-        assert main([*base, *words]) == 2, words
-        assert "--" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_the_command_writes_results(tmp_path, capsys, monkeypatch):
-    chosen = (STRENGTHS[3],)
-    monkeypatch.setitem(measure_arms.__globals__["ARM_SETS"], "strength", chosen)
-    words = ["evaluate", str(SAMPLE), "-o", str(tmp_path), "--set", "strength", "--threads", "1"]
-    assert main(words) == 0
-    assert json.loads((tmp_path / "report.json").read_text())["kind"] == "strength"
-    assert "40 dB" in capsys.readouterr().out
-    assert main(words) == 1  # a report is not replaced

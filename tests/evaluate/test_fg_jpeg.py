@@ -1,7 +1,9 @@
 import json
 
 import pytest
+import torch
 
+from clr_infer.bench.facts import commit
 from clr_infer.errors import OutputError
 from clr_infer.evaluate.fg_jpeg import (
     SIMULATORS,
@@ -37,6 +39,21 @@ def test_straight_through_rounding_is_exact(report):
 def test_the_qf_predictor_reads_the_quality_off_real_files(report):
     errors = [abs(r["predicted_qf"] - r["qf"]) for r in report["rows"]]
     assert sum(e < 3 for e in errors) >= 0.7 * len(errors)
+
+
+def test_facts_say_what_computed(coffee, monkeypatch):
+    told, before = [], torch.set_num_threads
+
+    def set_num_threads(count):
+        told.append(count)
+        before(count)
+
+    monkeypatch.setattr("clr_infer.evaluate.fg_jpeg._CASES", (("4:2:0", 80),))
+    monkeypatch.setattr(torch, "set_num_threads", set_num_threads)
+    images = [("coffee", coffee[:64, :80])]
+    found = evaluate_fg_jpeg(Weights(), images, threads=3, progress=False)
+    assert found["threads"] == told[0] == 3 and told[-1] == torch.get_num_threads()
+    assert found["commit"] == commit() and found["versions"]["torch"]
 
 
 def test_the_report_is_written_once(report, tmp_path):

@@ -78,7 +78,10 @@ def test_what_refining_brings_is_said_of_the_same_crops(report):
     main = better["aggregates"]["by_condition"]["clean"]["main"]
     main["predicted"]["psnr_out"] += 0.75
     better["aggregates"]["by_condition"]["clean-third"] = {"below": {"n": 1, "iou_mean": 0.97}}
-    better["cases"].append({**report["cases"][0], "kept": 0.35, "protected": False})
+    other = {"expected_psnr_out": 90.0, "predicted_psnr_out": 10.0}
+    better["cases"].append({**report["cases"][0], **other, "kept": 0.35, "protected": False})
+    (missed, *_) = [row for row in better["cases"] if row["expected_psnr_out"] is None]
+    missed |= other  # the plain report has no such number
     for image, seconds in zip(better["images"], (3, 4, 5, 90), strict=True):
         image["protect_ms"] = 1000.0 * seconds
     text = refined_table(report, better)
@@ -90,6 +93,9 @@ def test_what_refining_brings_is_said_of_the_same_crops(report):
     assert all(row.endswith("| +0.00 |") for row in rows[1:])
     found = sum(row["protected"] for row in report["cases"])
     assert f"{found} of the {len(report['cases'])} fragments are recognised" in text
+    known = [row for row in report["cases"] if row["expected_psnr_out"] and row["kept"] < 1.0]
+    bias = np.mean([row["expected_psnr_out"] - row["predicted_psnr_out"] for row in known])
+    assert f"lies {bias:+.2f} dB from what it is, on average ({bias:+.2f})" in text
     assert "12 steps take 4 seconds" in text  # the median: 4.5, to the even one
     short = refined_sentence(report, better)
     assert "`clr-infer protect --refine 12`" in short and f", and {clean + 0.75:.2f} dB" in short
@@ -189,16 +195,18 @@ def test_the_gallery_refuses_other_weights_and_other_images(report, session):
         draw_gallery(session, wrong, report)
 
 
-def test_the_gallery_shows_every_case_again(report, session):
+def test_the_gallery_shows_every_case_again(report, session, monkeypatch):
     from clr_infer.evaluate.gallery import draw_gallery
 
+    monkeypatch.setattr("clr_infer.evaluate.gallery._TILE_PX", 200)  # lines as they were drawn
     images = [(f"image{i}", session.picture("found")) for i in range(3)]
     images.append(("image3", session.picture("missed")))
-    sheet = draw_gallery(session, images, report, count=2)
-    assert sheet.shape[1] > 4 * 330 and sheet.shape[0] > 2 * 250
+    clean = [row for row in report["cases"] if row["condition"] == "clean"]
+    sheet = draw_gallery(session, images, report | {"cases": clean}, count=4)
+    assert sheet.shape[1] > 4 * 200 and sheet.shape[0] > 4 * 180
     green, red = (60, 230, 110), (255, 70, 70)
-    colours = {tuple(pixel) for pixel in sheet.reshape(-1, 3)[::1].tolist()}
-    assert green in colours or red in colours
+    colours = {tuple(pixel) for pixel in sheet.reshape(-1, 3).tolist()}
+    assert green in colours and red in colours
 
 
 def test_outpainting_stands_beside_the_method(report):

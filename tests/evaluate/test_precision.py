@@ -51,6 +51,19 @@ def test_a_loss_is_seen_where_it_is(embedded, coffee):
     assert lost["cropped_out_psnr_db"] > 0.1 and lost["fg_jpeg_psnr_db"] > 10
 
 
+def test_a_refused_fragment_counts_as_one_that_was_not_found(session):
+    class Runtime(type(session.runtime)):
+        def run(self, network, tensors):
+            return {"simulated": tensors["image"]}
+
+    session.runtime = Runtime()
+    refused, missed = (
+        measure_quality(session, [session.picture(one)]) for one in ("refused", "missed")
+    )
+    assert refused["box_iou"] == missed["box_iou"] == 0.0
+    assert refused["cropped_out_psnr_db"] == pytest.approx(missed["cropped_out_psnr_db"], abs=0.5)
+
+
 def test_the_shipped_graphs_lose_nothing_against_eager(coffee):
     weights = Weights()
     assert all(f"{name}.onnx" in weights.manifest["files"] for name in SPECS)

@@ -1,13 +1,20 @@
+import ast
 import csv
 import json
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from clr_infer.bench.facts import commit
 from clr_infer.errors import OutputError
-from clr_infer.evaluate import CONDITIONS, check_folder, markdown, write_report
+from clr_infer.evaluate import CONDITIONS, check_folder, evaluate, markdown, write_report
 from clr_infer.evaluate.aggregate import aggregate
+from clr_infer.evaluate.findings import copies_table
+from clr_infer.evaluate.workers import Opener
 
+ROOT = Path(__file__).parents[2]
 FILES = ["report.json", "cases.csv", "report.md", "kept_side.png", "quality_factor.png"]
 
 
@@ -55,6 +62,15 @@ def test_facts(measured):
     assert facts["versions"]["numpy"] and facts["runtime"] == "fake"
 
 
+def test_facts_tie_a_report_to_code_and_libraries(session):
+    images = [("a", session.picture("found"))]
+    options = {"conditions": [CONDITIONS["clean"]], "kept": [0.84], "progress": False}
+    facts = evaluate(session, images, opener=Opener(threads=3), **options).facts
+    assert facts["commit"] == commit() and facts["threads"] == 3 and facts["workers"] == 1
+    assert {"torch", "openvino", "onnxruntime"} <= set(facts["versions"])
+    assert facts["versions"]["torch"] == version("torch")
+
+
 def test_ranges_of_the_kept_side_are_kept_apart(measured):
     found = measured.as_dict()["aggregates"]["by_condition"]["clean"]
     counts = {which: summary["cases"] for which, summary in found.items()}
@@ -82,6 +98,31 @@ def test_markdown_of_a_tiny_report(measured):
     assert headline[4][5:9] == ["–"] * 4
     assert [row[0] for row in found[3][2:]] == ["crop only", "JPEG 90, 4:4:4", "JPEG 95, 4:4:4"]
     assert "clr_infer" in text and "weights of 7 steps" in text and ".png" not in text
+
+
+@pytest.mark.parametrize("chosen", ["targets", "limits", "copies"])
+def test_conditions_with_kept_sides_of_their_own_have_rows(session, chosen):
+    images = [("a", session.picture("found")), ("b", session.picture("missed"))]
+    report = evaluate(session, images, chosen, kept=[0.84, 0.71], progress=False).as_dict()
+    text = markdown(report)
+    found = tables(text)
+    conditions = report["facts"]["conditions"]
+    own = [one["label"] for one in conditions if one["kept"]]
+    detection, constants = found[6:8]
+    for table in (found[1], found[2], detection, constants):
+        labels = [row[0] for row in table]
+        assert [label for label in labels if label in own] == own
+        assert all(label.count("kept") < 2 for label in labels[1:])
+    assert {one["label"] for one in conditions} <= {row[0] for row in detection}
+    assert (copies_table(report) in text) == (chosen == "copies")
+
+
+def test_nothing_says_twice_what_it_does():
+    for path in (ROOT / "clr_infer" / "evaluate").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                first, *others = map(ast.dump, node.body)
+                assert ast.get_docstring(node) is None or first not in others, node.name
 
 
 def test_nothing_is_replaced_without_force(single, tmp_path):

@@ -113,6 +113,7 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path, monkeypatch):
     [
         EngineOptions("tensorrt-rtx", batches=(0, 1, 1)),
         EngineOptions("tensorrt-rtx", batches=(4, 2, 8)),
+        EngineOptions("tensorrt-rtx", batches=(2, 4, 8)),
         EngineOptions("tensorrt-rtx", version_compatible=True),
         EngineOptions("tensorrt-rtx", hardware_compatible=True),
         EngineOptions("tensorrt", compute_capabilities=("8.9",)),

@@ -1,30 +1,20 @@
 """Every Triton kernel compiled for both architectures, without a GPU."""
 
 import importlib
-import json
-import os
-import subprocess
-import sys
 
 import pytest
 from clr_infer.kernels.aot import ARCHS, KERNEL_MODULES, Launch, compile_report, registry
 from clr_infer.kernels.dispatch import KernelUnavailable
 from clr_infer.kernels.language import HAS_TRITON
 
+from .compiled import compiled
+
 pytestmark = pytest.mark.skipif(not HAS_TRITON, reason="triton is not installed")
-
-
-def _compiled(*arguments: str):
-    """What a Python that compiles kernels, and does not interpret them, prints as JSON."""
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    command = [sys.executable, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
 def reports():
-    return _compiled("-m", "clr_infer.kernels.aot")
+    return compiled("-m", "clr_infer.kernels.aot")
 
 
 @pytest.mark.parametrize("name", sorted(registry()))
@@ -54,7 +44,7 @@ kernel = registry()["merge.power"]
 starved = replace(kernel, constants={"ROWS": 16, "COLS": 256}, options={"maxnreg": 24})
 print(json.dumps([compile_report(kernel, 90), compile_report(starved, 90)]))
 """
-    kernel, starved = _compiled("-c", code)
+    kernel, starved = compiled("-c", code)
     assert kernel["barriers"] > 0 and kernel["shared_bytes"] > 0
     assert starved["spills"] > 0 and starved["stack_bytes"] > 0
 
@@ -67,12 +57,12 @@ from dataclasses import replace
 from clr_infer.kernels.aot import registry, report_all
 small = {}
 for name, launch in registry().items():
-    fixed = {*launch.constants, *launch.multiples_of_16}  # constants, and what is a multiple of 16
+    fixed = {*launch.constants, *launch.multiples_of_16, *launch.kernel.do_not_specialize}
     sizes = {a: 1 for a, kind in launch.types.items() if kind == "i32" and a not in fixed}
     small[name] = replace(launch, constants={**launch.constants, **sizes})
 print(json.dumps(report_all(small, [90])))
 """
-    reports = _compiled("-c", code)
+    reports = compiled("-c", code)
     assert set(reports) == set(registry())
     assert all(report["sm_90"]["spills"] == 0 for report in reports.values())
 

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 import torch
 from clr_infer.kernels import rgb_to_ycbcr, ycbcr_to_rgb
 from clr_infer.kernels.reference import dct_blocks, idct_blocks, round_with
 from clr_infer.kernels.reference.dct import DCT_MATRIX, blocks_to_plane, plane_to_blocks
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def test_dct_is_orthonormal_and_inverts():
@@ -32,6 +34,31 @@ def test_colour_inverts_and_gray_has_no_chroma():
     gray = torch.full((1, 3, 2, 2), 77.0)
     expected = torch.tensor([77.0, 128.0, 128.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
     torch.testing.assert_close(rgb_to_ycbcr(gray), expected, rtol=0, atol=1e-4)
+
+
+class _Copies(TorchDispatchMode):
+    """Counts tensors that are made from numbers or brought to another type or device."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket
+        self.count += name in (torch.ops.aten._to_copy, torch.ops.aten.lift_fresh)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("stage", [dct_blocks, idct_blocks, rgb_to_ycbcr, ycbcr_to_rgb])
+def test_constants_are_copied_once(stage):
+    """On a GPU a copy waits, and no CUDA graph can hold it."""
+    values = torch.rand(1, 3, 8, 8).bfloat16()  # a type that no constant has of its own
+    with torch.inference_mode():
+        first = stage(values)
+    with _Copies() as copies:
+        again = stage(values)
+    assert torch.equal(first, again) and copies.count == 0
+    stage(values.requires_grad_()).sum().backward()  # inference left nothing that refuses
 
 
 def test_halves_round_away_from_zero():

@@ -5,6 +5,7 @@ import io
 import pytest
 import torch
 from clr_infer.kernels import jpeg_roundtrip, jpeg_simulate, quantisation_tables
+from clr_infer.kernels.jpeg_checks import check_images
 from clr_infer.kernels.options import SUBSAMPLING_FACTORS
 from clr_infer.kernels.reference.jpeg import simulate
 from clr_infer.kernels.reference.philox import philox_uniform
@@ -195,6 +196,23 @@ def test_bad_arguments_are_named(change, word):
     arguments = {"images": torch.zeros(2, 3, 8, 8), "qf": torch.tensor([50.0]), **change}
     with pytest.raises(ValueError, match=word):
         jpeg_simulate(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "subsampling"),
+    [(2**15, 2**15, "4:4:4"), (1, 44_739_233, "4:2:0"), (44_739_241, 1, "4:4:4")],
+)
+def test_more_than_kernels_can_count_is_refused(height, width, subsampling):
+    """Padding counts: a row is coded as sixteen."""
+    for dtype, coded in ((torch.uint8, jpeg_roundtrip), (torch.float32, jpeg_simulate)):
+        images = torch.zeros(1, 3, height, width, dtype=dtype, device="meta")
+        with pytest.raises(ValueError, match="images are too large"):
+            coded(images, 50, subsampling)
+
+
+def test_as_much_as_kernels_can_count_is_accepted():
+    check_images(torch.empty(9, 3, 1, 44_739_232, device="meta"), "4:2:0")
+    check_images(torch.empty(9, 3, 1, 89_478_480, device="meta"), "4:2:2")
 
 
 def test_the_round_trip_wants_8_bit_pixels():

@@ -176,6 +176,17 @@ def test_hard_rounding_has_no_gradient(coffee, triton_device):
     assert torch.equal(out.cpu(), jpeg_roundtrip(pixels, 50, impl="torch").cpu() / 255.0)
 
 
+@pytest.mark.parametrize(("rounding", "power"), [("ste", 2), ("soft", 2), ("soft", 1)])
+def test_gradients_have_no_gradient_of_their_own(coffee, triton_device, rounding, power):
+    """Nor are they taken for constants, not even where only the images are asked for them."""
+    pixels = batch_of(picture("photograph", 16, 16, coffee)).to(triton_device)
+    images = (pixels / 255.0).requires_grad_()
+    out = jpeg_simulate(images, 50, rounding=rounding, impl="triton").pow(power).sum()
+    (gradient,) = torch.autograd.grad(out, images, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        (gradient.square().sum() + images.square().sum()).backward()
+
+
 def test_a_pixel_that_is_no_number_counts_as_black(triton_device):
     """On a GPU values are not read back to be refused."""
     if triton_device.type == "cpu":

@@ -1,8 +1,10 @@
 """Each stage of the codec alone: the kernel against its reference."""
 
+import numpy as np
 import pytest
 import torch
 from clr_infer.kernels import KernelUnavailable, reference, stages
+from clr_infer.kernels.dispatch import launch
 from clr_infer.kernels.reference.philox import philox_uniform
 
 ATOL = {torch.int32: 0.0, torch.uint8: 0.0, torch.float32: 2e-4, torch.bfloat16: 2.0}
@@ -76,6 +78,25 @@ def test_noise_is_that_of_philox(triton_device):
     index = torch.arange(coefficients.numel()).view(coefficients.shape)
     noise = philox_uniform(seed, index).to(triton_device)
     torch.testing.assert_close(ours, coefficients / 2 + noise - 0.5, rtol=0, atol=1e-5)
+
+
+def test_coefficients_beyond_32_bits_are_counted(triton_device, monkeypatch):
+    """The program that begins at number 2^32: wrapped around, it would be the first again."""
+    if triton_device.type != "cpu":
+        pytest.skip("a program is chosen in the interpreter")
+    from triton import language as tl
+    from triton.runtime import interpreter
+
+    begin = interpreter.TensorHandle(np.array([2**32 // 128], np.int32), tl.int32)
+    builder = interpreter.interpreter_builder
+    monkeypatch.setattr(builder, "create_get_program_id", lambda axis: begin)
+    out = torch.full((128,), 7.0)
+    for rounding in ("nearest", "noise"):
+        launch(
+            stages.quantise_kernel, (1,), torch.ones(128), torch.ones(128), out, 2**32, 0,
+            N=128, ROUNDING=rounding,
+        )  # fmt: skip
+    assert bool((out == 7.0).all())
 
 
 def test_gradients_are_the_references_business(triton_device):

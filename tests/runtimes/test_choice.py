@@ -3,16 +3,23 @@
 import gc
 import logging
 import weakref
+from collections import Counter
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 
 import clr_infer
 from clr_infer import runtimes
+from clr_infer.engine_files import device_capability
 from clr_infer.env import describe_environment
 from clr_infer.errors import ModelError, RuntimeUnavailable
+from clr_infer.pixels import HostPixels
 from clr_infer.runtimes import RUNTIMES, open_runtime, why_not
 from clr_infer.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
+from clr_infer.runtimes.onnxruntime_cuda import PROVIDERS
+from clr_infer.runtimes.torch_eager import TorchEager
 from clr_infer.specs import FRAME_PX
 from clr_infer.weights import Weights
 
@@ -59,6 +66,25 @@ def test_auto_passes_over_what_does_not_work(monkeypatch):
     assert open_runtime("auto", Weights()).name == "onnxruntime"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_auto_takes_no_torch_that_does_not_see_the_gpu(monkeypatch):
+    monkeypatch.setattr(runtimes, "device_capability", lambda: "9.0")
+    monkeypatch.setattr(runtimes, "multiplies_int8", lambda: False)
+    assert open_runtime("auto", Weights()).name == "onnxruntime"
+    with pytest.raises(RuntimeUnavailable, match="sees no GPU"):
+        TorchEager(Weights(), "cuda")
+
+
+@pytest.mark.skipif(device_capability() is not None, reason="has a GPU")
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_provider_that_is_listed_but_does_not_start_is_passed_over(monkeypatch, name):
+    listed = [PROVIDERS[name], "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    assert "does not start here" in why_not(name, Weights())
+    monkeypatch.setattr(runtimes, "_by_speed", lambda weights: [name, "onnxruntime"])
+    assert open_runtime("auto", Weights()).name == "onnxruntime"
+
+
 def test_env_says_which_runtimes_work_and_why_others_do_not(no_gpu):
     found = describe_environment()["runtimes"]
     assert set(found) == set(RUNTIMES)
@@ -72,6 +98,32 @@ def test_warming_up_opens_every_network_of_the_pipeline():
     session = clr_infer.load("onnxruntime")
     session.warm_up(2)
     assert set(session.runtime._sessions) == {"protect", "align", "localize", "recover"}
+
+
+def test_warming_up_runs_networks_twice_and_touches_pixels(monkeypatch):
+    """Engines record their graphs in the second run; a device compiles kernels for pixels."""
+    session, done = clr_infer.load("onnxruntime"), []
+    pixels = HostPixels()
+
+    def noted(owner, name):
+        inner = getattr(owner, name)
+
+        def call(*given):
+            done.append(given[0] if name == "run" else name)
+            return inner(*given)
+
+        monkeypatch.setattr(owner, name, call)
+
+    monkeypatch.setattr(session.runtime, "pixels", pixels)
+    noted(session.runtime, "run")
+    for name in ("preprocess", "residual_merge", "composite"):
+        noted(pixels, name)
+    session.warm_up()
+    networks = {"protect", "align", "localize", "recover"}
+    assert Counter(done) == {
+        **dict.fromkeys(networks, 2),
+        **dict.fromkeys(("preprocess", "residual_merge", "composite"), 1),
+    }
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "torch"])

@@ -61,6 +61,20 @@ def test_missing_libraries_are_no_crash(monkeypatch, name, module):
         choose_backend(name)
 
 
+def test_cuda_python_waits_for_no_default_stream(monkeypatch):
+    made = []
+
+    def create(flags):
+        made.append(flags)
+        return runtime.cudaError_t.cudaSuccess, 7
+
+    runtime = pytest.importorskip("cuda.bindings.runtime", exc_type=ImportError)
+    monkeypatch.setattr(runtime, "cudaSetDevice", lambda _: (runtime.cudaError_t.cudaSuccess,))
+    monkeypatch.setattr(runtime, "cudaStreamCreateWithFlags", create)
+    assert BACKENDS["cuda-python"]().stream == 7
+    assert made == [runtime.cudaStreamNonBlocking]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
 @pytest.mark.parametrize("name", BACKENDS)

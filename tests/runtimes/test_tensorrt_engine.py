@@ -166,8 +166,10 @@ class HostContext:
         self.engine, self.shapes, self.addresses, self.busy = engine, {}, {}, threading.Lock()
 
     def set_input_shape(self, name, shape):
-        assert shape[0] <= self.engine.batch_max
+        if not self.engine.batch_min <= shape[0] <= self.engine.batch_max:
+            return False
         self.shapes[name] = shape
+        return True
 
     def set_tensor_address(self, name, address):
         self.addresses[name] = address
@@ -193,12 +195,13 @@ class HostContext:
 class HostEngine:
     """Makes contexts."""
 
-    def __init__(self, batch_max=4):
+    def __init__(self, batch_max=4, batch_min=1):
         graph = Weights().read("align.onnx")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(graph, options)
-        self.batch_max, self.fails, self.contexts = batch_max, False, 0
+        self.batch_min, self.batch_max = batch_min, batch_max
+        self.fails, self.contexts = False, 0
 
     def create_execution_context(self):
         self.contexts += 1
@@ -213,8 +216,8 @@ def frames(coffee, rocket):
 class Bench:
     """An engine on the host with its lanes and every stream that was opened."""
 
-    def __init__(self, batch_max=4, lanes=2, room=1 << 30):
-        self.engine, self.streams, self.room = HostEngine(batch_max), [], room
+    def __init__(self, batch_max=4, lanes=2, room=1 << 30, batch_min=1):
+        self.engine, self.streams, self.room = HostEngine(batch_max, batch_min), [], room
         self.lanes = EngineLanes(self.engine, SPEC, FRAME_PX, batch_max, self._open, lanes)
 
     def _open(self):
@@ -280,6 +283,33 @@ def test_a_failed_run_is_a_typed_error_and_the_next_one_works(frames):
         bench.run(frames)
     assert bench.streams[0].released
     bench.engine.fails = False
+    np.testing.assert_allclose(bench.run(frames), _expected(frames), atol=1e-6)
+
+
+def test_a_lane_that_cannot_be_freed_is_given_up_all_the_same(frames, monkeypatch):
+    """As PyCUDA in a broken context: every call raises, also those that free."""
+
+    def broken(_):
+        raise OSError("the context is broken")
+
+    bench = Bench(lanes=1)
+    bench.run(frames[:1])
+    bench.run(frames)
+    bench.engine.fails = True
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.streams[0], "release", broken.__get__(bench.streams[0]))
+        with pytest.raises(ModelError, match="TensorRT could not run align"):
+            bench.run(frames)
+    assert bench.streams[1].released
+    bench.engine.fails = False
+    np.testing.assert_allclose(bench.run(frames), _expected(frames), atol=1e-6)
+    assert len(bench.streams) == 3
+
+
+def test_a_batch_that_the_engine_does_not_take_is_a_typed_error(frames):
+    bench = Bench(batch_min=2)
+    with pytest.raises(ModelError, match="no batch of 1; build it with a least batch of 1"):
+        bench.run(frames[:1])
     np.testing.assert_allclose(bench.run(frames), _expected(frames), atol=1e-6)
 
 

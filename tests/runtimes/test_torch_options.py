@@ -1,5 +1,6 @@
 """PyTorch with options: what a CPU can run of them, held against the eager reference."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import torch
 import clr_infer
 from clr_infer.errors import ModelError, RuntimeUnavailable, UsageError
 from clr_infer.runtimes.torch_eager import TorchEager
+from clr_infer.runtimes.torch_graphs import GraphedNetwork
 from clr_infer.runtimes.torch_options import TorchOptions
 from clr_infer.specs import FRAME_PX
 from clr_infer.weights import Weights
@@ -80,6 +82,31 @@ def test_compiled_networks_agree_with_eager_ones(eager, frame):
 def test_graphs_need_a_gpu():
     with pytest.raises(RuntimeUnavailable, match=r"\+graphs"):
         clr_infer.load("torch+graphs")
+
+
+def test_a_graph_is_recorded_while_other_threads_go_on(monkeypatch):
+    """Recorded globally, an allocation of another thread would break it."""
+    modes = []
+
+    class Stream:
+        def wait_stream(self, _):
+            pass
+
+    class Graph:
+        def replay(self):
+            pass
+
+    def recording(graph, capture_error_mode="global"):
+        modes.append(capture_error_mode)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    (found,) = GraphedNetwork(torch.nn.ReLU())(torch.tensor([-1.0, 2.0]))
+    assert found.tolist() == [0.0, 2.0] and modes == ["thread_local"]
 
 
 @pytest.mark.gpu

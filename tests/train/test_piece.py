@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from PIL import Image
 
 import clr_infer
 from clr_infer.cli import main
-from clr_infer.errors import UsageError
+from clr_infer.errors import UsageError, WeightsError
 from clr_infer.networks.served import load_served
 from clr_infer.train import piece as pieces
-from clr_infer.train.checkpoint import load_checkpoint
+from clr_infer.train.checkpoint import load_checkpoint, save_checkpoint
 from clr_infer.train.data import Photos
-from clr_infer.train.finish import collect
+from clr_infer.train.finish import collect, package_unexported
 from clr_infer.weights import Weights
 
 CPU = torch.device("cpu")
@@ -77,7 +78,8 @@ def test_the_weights_open_and_say_what_they_are(first, coffee):
     assert found.protected and found.confidence > 0.5
     theirs, ours = Weights(folder / "weights").manifest, Weights().manifest
     assert len(theirs["training"]) == len(ours["training"]) + 1
-    assert theirs["calibration"] == ours["calibration"]
+    for kept in ("calibration", "default_psnr_db"):
+        assert theirs[kept] == ours[kept]
 
 
 def test_what_came_back_is_collected_as_any_training_is(first):
@@ -107,8 +109,63 @@ def test_an_unfinished_schedule_goes_on_and_a_finished_one_is_followed_by_a_new(
     state = load_checkpoint(out / "checkpoint.pt", CPU)
     assert state["seconds"] >= 0.09 * 60 - 1 and len(state["history"]) == shipped + 1
     third = _train(out, images)
-    assert third["plan"]["minutes"] == 0.05 and not (out / "previous.pt").exists()
+    assert third["plan"]["minutes"] == 0.05
     assert len(load_checkpoint(out / "checkpoint.pt", CPU)["history"]) == shipped + 2
+    assert Weights(out / "weights").manifest["data"].count("2 photographs") == 1  # the same ones
+
+
+def test_a_kill_loses_nothing_that_was_trained(first, images, tmp_path, monkeypatch):
+    """Wherever it comes, however often: before a new schedule is first saved above all."""
+    out = tmp_path / "out"
+    shutil.copytree(first[0], out)
+    state = load_checkpoint(out / "checkpoint.pt", CPU)
+    save_checkpoint(out / "checkpoint.pt", state | {"seconds": state["plan"]["minutes"] * 60.0})
+    trained = (out / "checkpoint.pt").read_bytes()
+    (out / ".clr-0.part").write_bytes(b"half of a file")
+    begun = []
+
+    class Killed(BaseException):
+        pass
+
+    def kill(trainer, minutes):
+        begun.append((trainer.step, trainer.total_steps, len(trainer.earlier)))
+        raise Killed
+
+    monkeypatch.setattr(pieces.Trainer, "run", kill)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            _train(out, images)
+        assert (out / "checkpoint.pt").read_bytes() == trained
+    assert begun == [(0, state["total_steps"], len(state["history"]))] * 3
+    assert ".clr-0.part" not in pieces._files(out)
+
+
+def test_other_codes_go_without_the_weights_that_the_package_is_calibrated_for(
+    first, images, tmp_path, capsys
+):
+    plan = pieces.Plan(minutes=0.001, size=64, batch=2, width=8, align_width=8, seed=0)
+    other = pieces.Trainer(plan, Photos(images, CPU), tmp_path / "other", CPU, data="others")
+    other.seconds = 60.0
+    other.save()
+    out = tmp_path / "out"
+    shutil.copytree(first[0] / "weights", out / "weights")
+    result = _train(out, images, "--from", str(tmp_path / "other" / "checkpoint.pt"))
+    assert "no weights/" in capsys.readouterr().err
+    assert set(result["files"]) == {name for name in FILES if not name.startswith("weights")}
+    state = load_checkpoint(out / "checkpoint.pt", CPU)
+    assert state["plan"]["seed"] == 0 and state["data"].startswith("others; then a rehearsal")
+    with pytest.raises(WeightsError, match="codes"):
+        checkpoints = (out / "checkpoint.pt", out / "fg_jpeg.pt")
+        package_unexported(*checkpoints, Weights(), out / "weights")
+
+
+def test_fg_jpeg_that_is_damaged_is_found_before_training(first, images, tmp_path):
+    shutil.copytree(first[0], tmp_path / "out")
+    (tmp_path / "out" / "fg_jpeg.pt").write_bytes(b"half")
+    steps = load_checkpoint(tmp_path / "out" / "checkpoint.pt", CPU)["step"]
+    words = ["--rehearse", "-o", str(tmp_path / "out"), "--images", str(images)]
+    assert main(["train-gpu", *words]) == 3
+    assert load_checkpoint(tmp_path / "out" / "checkpoint.pt", CPU)["step"] == steps
 
 
 def test_a_checkpoint_that_is_too_large_leaves_the_moments_behind(images, tmp_path, monkeypatch):
@@ -125,7 +182,9 @@ def test_what_cannot_be_is_said(images, tmp_path, capsys):
     assert "no folder of photographs" in capsys.readouterr().err
     assert main([*words, "--images", str(images), "--from", str(tmp_path / "none.pt")]) == 1
     assert "none.pt: there is no such file" in capsys.readouterr().err
-    for option in (["--size", "100"], ["--minutes", "0"], ["--batch", "-1"]):
+    options = [["--size", "100"], ["--minutes", "0"], ["--batch", "-1"], ["--minutes", "nan"]]
+    options += [["--schedule", "inf"], ["--learning-rate", "nan"], ["--alignment", "nan"]]
+    for option in (*options, ["--alignment", "-1"]):
         assert main([*words, "--images", str(images), *option]) == 2
         assert option[0] in capsys.readouterr().err
     if not torch.cuda.is_available():
@@ -137,6 +196,23 @@ def test_what_cannot_be_is_said(images, tmp_path, capsys):
     package_folder = str(Weights().folder)
     assert main(["train-gpu", "--rehearse", "-o", package_folder]) == 2
     assert not list(tmp_path.glob("*.pt"))
+
+
+@pytest.mark.parametrize("library", ["matplotlib", "onnx"])
+def test_what_is_missing_is_said_before_training(images, tmp_path, monkeypatch, capsys, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    words = ["--rehearse", "-o", str(tmp_path / "out"), "--images", str(images)]
+    assert main(["train-gpu", *words]) == 3
+    said = capsys.readouterr().err
+    assert library in said and "clr_infer[train]" in said and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["file", "file/x"])
+def test_a_folder_that_cannot_be_written_is_said_before_training(tmp_path, capsys, name):
+    (tmp_path / "file").write_text("")
+    assert main(["train-gpu", "--rehearse", "-o", str(tmp_path / name)]) == 1
+    said = capsys.readouterr().err
+    assert "cannot be written" in said and "photographs:" not in said
 
 
 def test_held_out_numbers_are_the_same_each_time(first, images):

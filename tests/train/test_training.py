@@ -141,7 +141,7 @@ def test_training_leaves_checkpoint_log_and_pictures(run_folder):
     for name in ("curves.png", "sheet.png"):
         with Image.open(run_folder / name) as picture:
             assert min(picture.size) > 200
-    assert not list(run_folder.glob("*.partial"))
+    assert not list(run_folder.glob(".*"))
 
 
 def test_training_resumes_where_it_stopped(plan, photos, tmp_path):
@@ -275,6 +275,20 @@ def test_weights_can_be_calibrated_for_another_frame(photos, tmp_path, monkeypat
     assert frames.shape[1:] == (3, 160, 160)
     shipped = Weights().manifest
     assert facts["steps"] == shipped["steps"] and facts["calibration"] != shipped["calibration"]
+
+
+@pytest.mark.parametrize(("count", "warned"), [(1, True), (24, True), (25, False)])
+def test_few_photographs_to_calibrate_on_are_warned_of(
+    photos, tmp_path, monkeypatch, caplog, count, warned
+):
+    scores = np.linspace(0, 20, 4 * count)
+    monkeypatch.setattr(finish, "_scores", lambda *_: (scores + 20, scores))
+    monkeypatch.setattr(finish, "write_weights", lambda *_: None)
+    many = copy.copy(photos)
+    many.images = (photos.images * count)[:count]
+    recalibrate(Weights(), many, tmp_path, 128)
+    assert ("25 or more are asked for" in caplog.text) == warned
+    assert (f"few photographs to calibrate on ({count})" in caplog.text) == warned
 
 
 def test_an_int8_twin_that_is_not_its_network_is_left_out(photos, tmp_path, monkeypatch, caplog):

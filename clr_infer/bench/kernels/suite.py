@@ -11,7 +11,7 @@ from .cpu import run_cpu
 from .gpu import KERNEL, run_gpu
 from .machine import Cuda, Rehearsal, why_no_gpu
 from .peers import kornia_version
-from .plan import BACKWARD, BOTH, FORWARD, KernelPlan
+from .plan import BACKWARD, FORWARD, KernelPlan
 from .schema import check_result
 
 __all__ = ["failures", "run_kernels"]
@@ -85,7 +85,10 @@ def _cpu_goals(cpu: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _gpu_goals(gpu: dict[str, Any] | None) -> dict[str, Any]:
-    """Shares of the copy bandwidth at the largest batch, and the advantage over kornia."""
+    """Shares of the copy bandwidth at the largest batch, and the advantage over kornia.
+
+    Kornia is launched eagerly, and so are we for that goal; a CUDA graph of ours stands beside it.
+    """
     if gpu is None:
         return {}
     rows = [row for row in gpu["rows"] if row["op"] == "jpeg_simulate" and "error" not in row]
@@ -96,15 +99,25 @@ def _gpu_goals(gpu: dict[str, Any] | None) -> dict[str, Any]:
         for row in rows
         if row["mode"] in (FORWARD, BACKWARD) and "kernels_ms" in row
     }
-    times = {
-        row["mode"]: round(row["p50_ms"] / ours["p50_ms"], 1)
-        for row in rows
-        for ours in rows
-        if row["contestant"] == "kornia" and row["mode"] in (FORWARD, BOTH)
-        and ours["launch"] == "graph" and ours["variant"] == row["variant"]
-        and ours["mode"] == row["mode"]
-    }  # fmt: skip
     return {
         "gpu_share_of_copy": {"goal": ">= 0.85 in the kernels", "found": shares},
-        "gpu_times_kornia": {"goal": ">= 30", "found": times},
+        "gpu_times_kornia": {
+            "goal": ">= 30, both eager",
+            "found": _times_kornia(rows, "eager"),
+            "in_a_graph": _times_kornia(rows, "graph"),
+        },
+    }
+
+
+def _times_kornia(rows: list[dict[str, Any]], launch: str) -> dict[str, float]:
+    """How much faster the kernels, so launched, are than kornia: mode to factor."""
+    p50 = {
+        (row["variant"], row["mode"]): row["p50_ms"]
+        for row in rows
+        if row["contestant"] == KERNEL and row["launch"] == launch
+    }
+    return {
+        row["mode"]: round(row["p50_ms"] / p50[row["variant"], row["mode"]], 1)
+        for row in rows
+        if row["contestant"] == "kornia" and (row["variant"], row["mode"]) in p50
     }

@@ -89,10 +89,16 @@ def rounds(
     return times
 
 
-def host_times(call: Callable[[], Any], measure_ms: float) -> list[float]:
-    """Milliseconds of each run of one call on the host, for about ``measure_ms``."""
+def host_times(call: Callable[[], Any], measure_ms: float, fewest: int = 1) -> list[float]:
+    """Milliseconds of each run of one call on the host.
+
+    Args:
+        call: what to time; it runs once before it counts.
+        measure_ms: of all runs together, about.
+        fewest: runs, however long they take.
+    """
     call()
-    times = [_once(call)]
-    while sum(times) < measure_ms:
+    times: list[float] = []
+    while len(times) < fewest or sum(times) < measure_ms:
         times.append(_once(call))
     return times

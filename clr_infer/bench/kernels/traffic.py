@@ -64,15 +64,16 @@ def jpeg_forward_traffic(
 def jpeg_backward_traffic(
     pixels: int, element: int, subsampling: str, rounding: str = "ste"
 ) -> Traffic:
-    """The way back to the images: one pass straight through, three with soft rounding.
+    """The way back to the images: one pass straight through, two at 4:2:0, three if soft.
 
-    Soft rounding writes the gradient of the planes (fp32), reads them beside the images and
-    writes them, and reads them again.
+    At 4:2:0 the gradient of the planes (fp32) is written and read again. Soft rounding, between the
+    two, reads them beside the images and writes them once more.
     """
     image = 3 * element
-    if rounding == "ste":
-        return Traffic(pixels * (2 * image + _MASK), pixels * 2 * image)
     planes = 4 * _SAMPLES[subsampling]
+    if rounding == "ste":
+        between = 2 * planes if subsampling == "4:2:0" else 0
+        return Traffic(round(pixels * (2 * image + _MASK + between)), pixels * 2 * image)
     return Traffic(round(pixels * (3 * image + _MASK + 4 * planes)), pixels * 3 * image)
 
 

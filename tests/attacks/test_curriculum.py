@@ -1,0 +1,45 @@
+"""What a batch undergoes together is drawn as what one image undergoes alone."""
+
+import numpy as np
+import pytest
+
+from clr_infer.attacks import curriculum
+from clr_infer.attacks.curriculum import draw_alike, draw_halved
+
+
+def _qualities(attacks) -> list[float]:
+    return [step.values[0] for a in attacks for step in a.after if step.name == "jpeg"]
+
+
+@pytest.mark.parametrize("share", ["_HALVED_SHARE", "_HARDEST_SHARE"])
+def test_companions_are_saved_at_the_qualities_of_the_first(share, monkeypatch):
+    """What is halved or hardest is saved at better qualities than the rest."""
+    for name in ("_PLAIN_SHARE", "_HALVED_SHARE", "_HARDEST_SHARE"):
+        monkeypatch.setattr(curriculum, name, float(name == share))
+    rng = np.random.default_rng(0)
+    groups = [draw_alike(rng, 1.0, 8) for _ in range(60)]
+    firsts = _qualities(group[0] for group in groups)
+    others = _qualities(attack for group in groups for attack in group[1:])
+    least = min(chain[1].values[0] for chain in (draw_halved(rng) for _ in range(500)))
+    assert len(others) == 7 * len(firsts) > 100
+    assert min(others) >= least > 65
+    assert np.mean(others) == pytest.approx(np.mean(firsts), abs=3)
+
+
+def test_a_mix_in_groups_is_saved_at_the_qualities_of_a_mix_one_by_one():
+    rng = np.random.default_rng(0)
+    groups = [draw_alike(rng, 1.0, 8) for _ in range(3000)]
+    alone = np.sort(_qualities(group[0] for group in groups))
+    companions = _qualities(attack for group in groups for attack in group[1:])
+    for quality in (60, 70, 80, 90):
+        share = np.mean(alone < quality)
+        assert np.mean(np.array(companions) < quality) == pytest.approx(share, abs=0.03)
+
+
+def test_groups_at_any_hardness_keep_to_their_own_range():
+    rng = np.random.default_rng(0)
+    for hardness in np.linspace(0.0, 1.0, 11):
+        for _ in range(60):
+            group = draw_alike(rng, float(hardness), 3)
+            assert len({attack.qf_min for attack in group}) == 1
+            assert all(quality >= group[0].qf_min for quality in _qualities(group))
