@@ -6,7 +6,7 @@ from typing import Any
 from .extras import matplotlib_figure
 from .findings import reliability_of
 from .metrics import rates, roc_auc
-from .plots import scale_of_nines, short_of_one
+from .plots import save_plot, scale_of_nines, short_of_one
 from .targets import all_confidences
 from .uncertainty import agreement, expected_and_measured, pixel_reliability
 from .verdicts import calibration_error, roc_curve
@@ -76,7 +76,7 @@ def draw_detection(report: dict[str, Any], thresholds: dict[str, float], file: P
     diagram.set_ylabel("protected, and box right (IoU > 0.9)")
     diagram.set_title(f"Reliability, expected error {calibration_error(found):.4f}")
     diagram.legend(loc="upper left", fontsize=8, frameon=False)
-    figure.savefig(file, dpi=120)
+    save_plot(figure, file)
 
 
 def draw_uncertainty(report: dict[str, Any], file: Path) -> None:
@@ -119,7 +119,7 @@ def draw_uncertainty(report: dict[str, Any], file: Path) -> None:
     areas.set_title(f"off by {every['off']:.2f} dB, correlation {every['correlation']:.2f}")
     for axis in (pixels, areas):
         axis.legend(loc="upper left", fontsize=8, frameon=False)
-    figure.savefig(file, dpi=120)
+    save_plot(figure, file)
 
 
 def draw_strength(result: dict[str, Any], file: Path) -> None:
@@ -158,4 +158,4 @@ def draw_strength(result: dict[str, Any], file: Path) -> None:
         axis.set_xlabel("strength asked for, PSNR in dB")
         axis.set_xticks(strengths)
         axis.legend(fontsize=8, frameon=False)
-    figure.savefig(file, dpi=120)
+    save_plot(figure, file)
