@@ -19,7 +19,7 @@ from .median import median_filter
 from .real import gaussian_kernel
 from .steps import Chain, Step
 
-__all__ = ["JpegModel", "apply", "beside", "crop_all", "quantise", "resize"]
+__all__ = ["JpegModel", "apply", "beside", "crop_all", "crops_alike", "quantise", "resize"]
 
 
 def quantise(image: torch.Tensor) -> torch.Tensor:
@@ -39,6 +39,18 @@ def resize(image: torch.Tensor, height: int, width: int, mode: str = "bicubic") 
 def beside(image: torch.Tensor, values: Sequence | np.ndarray) -> torch.Tensor:
     """Bring a few numbers to the device and type of an image, without waiting for the device."""
     return torch.from_numpy(np.asarray(values, np.float32)).to(image, non_blocking=True)
+
+
+def crops_alike(
+    crops: Sequence[Step], frame_w: int, frame_h: int
+) -> tuple[list[tuple[int, int]], int, int]:
+    """Where crops of a batch begin, x and y in pixels, and the width and height of the first.
+
+    Rounded by itself, another one may be a pixel larger: it is moved until it ends in the frame.
+    """
+    boxes = [box_to_pixels(Box(*crop.values), frame_w, frame_h) for crop in crops]
+    width, height = boxes[0][2] - boxes[0][0], boxes[0][3] - boxes[0][1]
+    return [(min(b[0], frame_w - width), min(b[1], frame_h - height)) for b in boxes], width, height
 
 
 def crop_all(
@@ -96,10 +108,7 @@ def _apply_step(
     first, (height, width) = steps[0], image.shape[-2:]
     values = np.array([step.values for step in steps]).T[..., None, None, None]
     if first.name == "crop":
-        boxes = [box_to_pixels(Box(*step.values), width, height) for step in steps]
-        kept_w, kept_h = boxes[0][2] - boxes[0][0], boxes[0][3] - boxes[0][1]
-        corners = [(min(b[0], width - kept_w), min(b[1], height - kept_h)) for b in boxes]
-        return crop_all(image, corners, kept_w, kept_h)
+        return crop_all(image, *crops_alike(steps, width, height))
     if first.name == "jpeg":
         return jpeg(image, [round(step.values[0]) for step in steps], first.subsampling)
     if first.name == "resize":

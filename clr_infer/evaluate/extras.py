@@ -1,25 +1,14 @@
 """The libraries that only evaluation needs, imported when first used."""
 
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from ..errors import RuntimeUnavailable
+from ..extras import load_extra, unavailable
 
 __all__ = ["matplotlib_figure", "require_extras", "scipy_ndimage"]
 
 
-def _unavailable(library: str) -> RuntimeUnavailable:
-    return RuntimeUnavailable(
-        f'evaluation needs {library}, which is not installed: pip install "clr_infer[evaluate]"'
-    )
-
-
-def _load(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise _unavailable(module.partition(".")[0]) from error
+_FOR = ("evaluation", "evaluate")
 
 
 def scipy_ndimage() -> Any:
@@ -28,7 +17,7 @@ def scipy_ndimage() -> Any:
     Raises:
         RuntimeUnavailable: scipy is not installed.
     """
-    return _load("scipy.ndimage")
+    return load_extra("scipy.ndimage", *_FOR)
 
 
 def matplotlib_figure() -> Any:
@@ -37,7 +26,7 @@ def matplotlib_figure() -> Any:
     Raises:
         RuntimeUnavailable: matplotlib is not installed.
     """
-    return _load("matplotlib.figure")
+    return load_extra("matplotlib.figure", *_FOR)
 
 
 def require_extras() -> None:
@@ -52,4 +41,4 @@ def require_extras() -> None:
     except ValueError:  # something that is no module stands in its place
         found = False
     if not found:
-        raise _unavailable("matplotlib")
+        raise unavailable("matplotlib", *_FOR)

@@ -1,8 +1,6 @@
 """The libraries that training needs, asked for before its hours and not after them."""
 
-from importlib import import_module
-
-from ..errors import RuntimeUnavailable
+from ..extras import load_extra
 
 __all__ = ["PIECE", "WHOLE", "require_extras"]
 
@@ -20,9 +18,4 @@ def require_extras(libraries: tuple[str, ...]) -> None:
         RuntimeUnavailable: one is not installed, or broken.
     """
     for library in libraries:
-        try:
-            import_module(library)
-        except ImportError as error:
-            raise RuntimeUnavailable(
-                f'training needs {library}: pip install "clr_infer[train]" ({error})'
-            ) from error
+        load_extra(library, "training", "train")

@@ -12,8 +12,7 @@ import torch.nn.functional as F
 
 from ..attacks import simulate
 from ..attacks.curriculum import Attack, draw_alike
-from ..attacks.simulate import JpegModel, beside, crop_all, quantise, resize
-from ..geometry import Box, box_to_pixels
+from ..attacks.simulate import JpegModel, beside, crop_all, crops_alike, quantise, resize
 from ..kernels.reference import place
 from ..networks import LocalizeNetwork, Networks
 from ..networks.blocks import CELL
@@ -116,9 +115,8 @@ def attack_alike(
         jpeg: compresses what is received.
     """
     frame_h, frame_w = protected.shape[-2:]
-    boxes = [box_to_pixels(Box(*attack.crop.values), frame_w, frame_h) for attack in attacks]
-    width, height = boxes[0][2] - boxes[0][0], boxes[0][3] - boxes[0][1]
-    corners = [(min(b[0], frame_w - width), min(b[1], frame_h - height)) for b in boxes]
+    crops = [attack.crop for attack in attacks]
+    corners, width, height = crops_alike(crops, frame_w, frame_h)
     before, after = [a.before for a in attacks], [a.after for a in attacks]
 
     def attacked(images: torch.Tensor, jpeg: JpegModel) -> torch.Tensor:
