@@ -9,6 +9,7 @@ payload.
 """
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,13 +66,20 @@ class Refiner:
         self._recover, self._localize = networks["recover"], networks["localize"]
         self._lock, self._threads = threading.Lock(), threads
 
-    def residual(self, pixels: np.ndarray, steps: int, seed: int = 0) -> np.ndarray:
+    def residual(
+        self,
+        pixels: np.ndarray,
+        steps: int,
+        seed: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
         """A residual like that of the protect network, for one image.
 
         Args:
             pixels: the original, HxWx3 uint8.
             steps: of gradient descent; 0 leaves what the network made.
             seed: of the crops and the post-processing.
+            progress: called after each step with how many are done; what it raises ends them.
 
         Returns:
             3xSxS float32, at the network's nominal strength.
@@ -80,9 +88,15 @@ class Refiner:
 
         with self._lock, cpu_threads(self._threads):
             with torch.inference_mode(False), torch.enable_grad():
-                return self._descend(pixels, steps, np.random.default_rng(seed))
+                return self._descend(pixels, steps, np.random.default_rng(seed), progress)
 
-    def _descend(self, pixels: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
+    def _descend(
+        self,
+        pixels: np.ndarray,
+        steps: int,
+        rng: np.random.Generator,
+        progress: Callable[[int], None] | None,
+    ) -> np.ndarray:
         import torch
 
         size = self._protect.size
@@ -101,6 +115,8 @@ class Refiner:
             residual = self._shaped(payload + change, frame, power)
             (change.grad,) = torch.autograd.grad(self._loss(residual, frame, native, rng), change)
             optimizer.step()
+            if progress is not None:
+                progress(step + 1)
         with torch.no_grad():
             residual = self._shaped(payload + change, frame, power)
         return residual[0].cpu().numpy()

@@ -100,6 +100,7 @@ class Session:
         psnr_db: float | None = None,
         refine: int = 0,
         copy: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> Protected:
         """Protect an image.
 
@@ -115,13 +116,17 @@ class Session:
                 image that holds one is above 51 dB. Crops of at least half of each side that stay
                 lossless show it, sharp, and their exact place; it ends with the first JPEG, where
                 the networks go on alone. See :mod:`clr_infer.fragile_copy`.
+            progress: called after each step of refining with how many are done; what it raises
+                ends them.
 
         Raises:
             ImageError: the image cannot be used, or is too small to hold a copy.
             InputError: the strength is not between 30 and 50 dB, or the steps not from 0 to 1000.
             RuntimeUnavailable: refining needs PyTorch, a copy a Pillow with AVIF.
         """
-        return self.protect_batch([image], psnr_db=psnr_db, refine=refine, copy=copy)[0]
+        return self.protect_batch(
+            [image], psnr_db=psnr_db, refine=refine, copy=copy, progress=progress
+        )[0]
 
     def locate(self, image: object, *, turned: bool = False) -> Located:
         """Say whether an image is protected and where in its original it lay.
@@ -167,20 +172,33 @@ class Session:
         psnr_db: float | None = None,
         refine: int = 0,
         copy: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> list[Protected]:
         """Protect several images in one run of the network, see :meth:`protect`."""
         strength = self.weights.default_psnr_db if psnr_db is None else psnr_db
         runtime, listed = self._open(), _listed(images)
-        refined = self._refined(refine) if refine else None
+        refined = self._refined(refine, progress) if refine else None
         return pipeline.protect(runtime, listed, strength, self.settings, refined, copy)
 
-    def _refined(self, steps: int) -> Callable[[np.ndarray], np.ndarray]:
+    def _refined(
+        self, steps: int, progress: Callable[[int], None] | None
+    ) -> Callable[[np.ndarray], np.ndarray]:
         if not isinstance(steps, numbers.Integral) or not 0 < steps <= REFINE_STEPS_MAX:
             raise InputError(f"refine must be 0 to {REFINE_STEPS_MAX} steps, not {steps!r}")
+        refiner = self.open_refiner()
+        return functools.partial(refiner.residual, steps=int(steps), progress=progress)
+
+    def open_refiner(self) -> Refiner:
+        """Load what refining needs, or give what was loaded.
+
+        Raises:
+            RuntimeUnavailable: PyTorch is missing.
+            WeightsError: the weights do not fit these networks.
+        """
         with self._refining:
             if self._refiner is None:
                 self._refiner = Refiner(self.weights, self._threads)
-            return functools.partial(self._refiner.residual, steps=int(steps))
+            return self._refiner
 
     def locate_batch(self, images: Iterable[object], *, turned: bool = False) -> list[Located]:
         """Locate several images in one run of the networks, see :meth:`locate`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ..errors import UsageError
 from ..image_io import encode_image, write_bytes
@@ -38,7 +39,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         metavar="STEPS",
         help="take the time to improve the payload of each image, so that it is seen less, found "
         "more surely and, after nearly anything, recovered better: half a second a step on a core "
-        "that multiplies in bfloat16, 320 steps are what is published; needs PyTorch",
+        "that multiplies in bfloat16, 320 steps are what is published; needs PyTorch, or a server "
+        "that was set up with --refine",
     )
     protect.add_argument(
         "--copy",
@@ -175,15 +177,17 @@ def _protect(args: argparse.Namespace) -> int:
     words = expand_inputs(args.inputs, args.recursive)
     settings = session_settings(args)
     writer = Writer(args, words, lossy_warning=True)
-    if args.url and args.refine:
-        raise UsageError("--url goes without --refine: servers take the payload as it is made")
     if args.copy and writer.lossy:
         raise UsageError(f"--copy goes with lossless formats: {writer.format} would not keep it")
-    choices = {"refine": args.refine} if args.refine else {}
+    how = {"psnr_db": args.strength, "refine": args.refine, "copy": args.copy}
 
     def one(word: str) -> dict[str, Any]:
         source = load_input(word, settings, args.frame)
-        result = session.protect(source.pixels, psnr_db=args.strength, copy=args.copy, **choices)
+        if args.refine and not args.url:
+            with _step_bar(word, args.refine) as bar:
+                result = session.protect(source.pixels, **how, progress=lambda _: bar.update())
+        else:
+            result = session.protect(source.pixels, **how)
         path = writer.write(word, result.image, source, alpha=True)
         if not args.json:
             more = f", with a copy of {result.copy_psnr_db:.1f} dB" if result.copy_psnr_db else ""
@@ -197,6 +201,11 @@ def _protect(args: argparse.Namespace) -> int:
 
     with open_session(args, settings) as session:
         return for_each(words, one, args.json, "protect")
+
+
+def _step_bar(word: str, steps: int) -> tqdm:
+    hide = not sys.stderr.isatty()
+    return tqdm(total=steps, desc=shown(word), unit="step", leave=False, disable=hide)
 
 
 def _locate(args: argparse.Namespace) -> int:

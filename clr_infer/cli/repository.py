@@ -45,6 +45,13 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         default="onnxruntime",
         help="of the networks in Python; openvino takes the int8 graphs, which is faster",
     )
+    parser.add_argument(
+        "--refine",
+        dest="refining",
+        action="store_true",
+        help="also serve clr_refine, for clients that protect with --refine: one image at a time, "
+        "in seconds on a GPU or minutes on a CPU; needs PyTorch where the server runs",
+    )
 
 
 def _repository(args: argparse.Namespace) -> int:
@@ -56,7 +63,7 @@ def _repository(args: argparse.Namespace) -> int:
         args.output,
         args.target,
         Weights(args.weights),
-        profile=chosen_profile(args.profile, args.instances, args.cpu_runtime),
+        profile=chosen_profile(args.profile, args.instances, args.cpu_runtime, args.refining),
         engines=args.engines,
         with_weights=not args.configs_only,
         force=args.force,

@@ -71,6 +71,7 @@ def _serve(args: argparse.Namespace) -> int:
     except ImportError as error:
         message = f'serving needs pip install "clr_infer[serve]" ({error})'
         raise RuntimeUnavailable(message) from error
+    from ..refine import Refiner
     from ..runtimes import open_runtime
     from ..serving.profiles import chosen_profile
     from ..weights import Weights
@@ -87,13 +88,15 @@ def _serve(args: argparse.Namespace) -> int:
     weights = Weights(args.weights)
     if args.cpu_runtime != "onnxruntime":
         open_runtime(args.cpu_runtime, weights).close()  # or say what to install, at once
+    if args.refining:
+        Refiner(weights)  # likewise
     options = ServeOptions(
         host=args.host,
         http_port=args.http_port,
         grpc_port=args.grpc_port,
         metrics_port=args.metrics_port,
         weights=weights,
-        profile=chosen_profile(args.profile, args.instances, args.cpu_runtime),
+        profile=chosen_profile(args.profile, args.instances, args.cpu_runtime, args.refining),
         settings=session_settings(args),
         drain_s=args.drain,
         golden_s=args.golden_interval,

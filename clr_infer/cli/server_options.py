@@ -12,6 +12,7 @@ from ..settings import Settings
 __all__ = ["TOKEN_VARIABLE", "add_server_options", "open_client", "open_served"]
 
 TOKEN_VARIABLE = "CLR_INFER_TOKEN"
+_TIMEOUT_S, _REFINING_S = 60.0, 600.0
 
 
 def add_server_options(parser: argparse.ArgumentParser, required: bool = False) -> None:
@@ -26,9 +27,8 @@ def add_server_options(parser: argparse.ArgumentParser, required: bool = False) 
     parser.add_argument(
         "--timeout",
         type=float,
-        default=60.0,
         metavar="S",
-        help="seconds for each request to the server (default: 60)",
+        help="seconds for each request to the server (default: 60; to refine 600)",
     )
     shared = parser.add_mutually_exclusive_group()
     shared.add_argument(
@@ -67,11 +67,14 @@ def open_client(args: argparse.Namespace, settings: Settings):  # noqa: ANN201
         from ..client import Client
     except ImportError as error:
         raise UsageError(f'--url needs pip install "clr_infer[client]" ({error})') from error
-    if not 0 < args.timeout < math.inf:
-        raise UsageError(f"--timeout must be above 0 and finite, not {args.timeout:g}")
+    timeout_s = args.timeout
+    if timeout_s is None:
+        timeout_s = _REFINING_S if getattr(args, "refine", 0) else _TIMEOUT_S
+    if not 0 < timeout_s < math.inf:
+        raise UsageError(f"--timeout must be above 0 and finite, not {timeout_s:g}")
     return Client(
         args.url,
-        timeout_s=args.timeout,
+        timeout_s=timeout_s,
         shared_memory="cuda" if args.cuda_shared_memory else args.shared_memory,
         token=os.environ.get(TOKEN_VARIABLE),
         tls_ca=args.tls_ca,

@@ -19,7 +19,7 @@ from ..errors import (
     UsageError,
 )
 from ..results import Located, Protected, Recovered, Simulated
-from ..serving.contract import IMAGE_MODELS
+from ..serving.contract import IMAGE_MODELS, REFINE_MODEL
 from ..settings import DEFAULT_SETTINGS, Settings
 from ..specs import SPECS
 from .calls import Call, Encoded, encoded_call, parameters, pixels_call
@@ -35,6 +35,7 @@ __all__ = ["DEFAULT_CONCURRENCY", "DEFAULT_TIMEOUT_S", "AsyncClient"]
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_CONCURRENCY = 16
 _CLOSE_S = 5.0  # for a server to forget regions of shared memory; a client's end waits for it
+_NOT_REFINING = "this server does not refine: it was set up without --refine"
 
 _log = logging.getLogger(__name__)
 
@@ -90,10 +91,15 @@ class AsyncClient:
         self._shared = SharedMemory(kind, ask, close_s) if kind else None
 
     async def protect(
-        self, image: object, *, psnr_db: float | None = None, copy: bool = False
+        self, image: object, *, psnr_db: float | None = None, refine: int = 0, copy: bool = False
     ) -> Protected:
-        """Protect an image, see :meth:`clr_infer.Session.protect`."""
-        return await self.call(self._protect_call(image, psnr_db, copy))
+        """Protect an image, see :meth:`clr_infer.Session.protect`.
+
+        A server refines if it was told to serve that, one image after the other, and until nobody
+        waits any more: ``timeout_s`` has to hold the seconds, or on a CPU minutes, of an image.
+        """
+        options = _protecting(psnr_db, refine, copy)
+        return await self.call(pixels_call("protect", image, self.settings, options))
 
     async def locate(self, image: object, *, turned: bool = False) -> Located:
         """Locate a fragment, see :meth:`clr_infer.Session.locate`."""
@@ -112,6 +118,7 @@ class AsyncClient:
         image: object,
         *,
         psnr_db: float | None = None,
+        refine: int = 0,
         copy: bool = False,
         format: str = "png",
         quality: int | None = None,
@@ -122,13 +129,14 @@ class AsyncClient:
         Args:
             image: the file's bytes, or pixels.
             psnr_db: strength, see :meth:`protect`.
+            refine: steps to improve the payload by, likewise.
             copy: also write a copy of the original, which only lossless formats keep.
             format: ``"png"``, ``"jpeg"``, ``"webp"``, ``"tiff"`` or ``"bmp"``.
             quality: 1 to 100, of jpeg and webp.
             strip: drop EXIF and the colour profile.
         """
         writing = {"format": format, "quality": quality, "strip": strip}
-        options = _protecting(psnr_db, copy)
+        options = _protecting(psnr_db, refine, copy)
         return await self.call(encoded_call("protect", image, self.settings, options, **writing))
 
     async def recover_encoded(
@@ -153,12 +161,14 @@ class AsyncClient:
         images: Sequence[object],
         *,
         psnr_db: float | None = None,
+        refine: int = 0,
         copy: bool = False,
         concurrency: int = DEFAULT_CONCURRENCY,
         progress: bool = False,
     ) -> list[Protected]:
         """Protect several images at once, see :meth:`batch`."""
-        calls = (self._protect_call(image, psnr_db, copy) for image in images)
+        how = _protecting(psnr_db, refine, copy)
+        calls = (pixels_call("protect", image, self.settings, how) for image in images)
         return await self.batch(calls, len(images), concurrency, progress)
 
     async def locate_batch(
@@ -241,7 +251,7 @@ class AsyncClient:
             method: ``"protect"``, ``"locate"``, ``"recover"`` or ``"fg_jpeg"``.
             images: taken as there is room; may be endless.
             concurrency: how many may be under way.
-            **options: ``psnr_db``, ``copy``, ``turned`` or ``qf``.
+            **options: ``psnr_db``, ``refine``, ``copy``, ``turned`` or ``qf``.
 
         Returns:
             A generator of the index, and the result or the :class:`~clr_infer.errors.ClrError` of
@@ -261,7 +271,8 @@ class AsyncClient:
     async def health(self) -> dict[str, Any]:
         """Is the server live, is it ready, and which of our models are?
 
-        The ready flag of a model may be wrong; :func:`clr_infer.serving.golden.check` is not.
+        The ready flag of a model may be wrong; :func:`clr_infer.serving.golden.check` is not. The
+        one that refines is named where it is ready; not every server has it.
 
         Raises:
             DeadlineExceeded: not all of it was told within the client's time.
@@ -273,12 +284,15 @@ class AsyncClient:
             live = await self._state("is_server_live", until)
             ready = await self._state("is_server_ready", until)
             models = {
-                name: await self._state("is_model_ready", until, model_name=name) for name in names
+                name: await self._state("is_model_ready", until, model_name=name)
+                for name in (*names, REFINE_MODEL.name)
             }
         except ServerUnavailable:
             return {"live": False, "ready": False, "models": dict.fromkeys(names, False)}
         except DeadlineExceeded as error:
             raise DeadlineExceeded(self._too_late(None)) from error
+        if not models[REFINE_MODEL.name]:
+            del models[REFINE_MODEL.name]
         return {"live": live, "ready": ready and all(models.values()), "models": models}
 
     async def stats(self) -> dict[str, dict[str, float]]:
@@ -304,9 +318,6 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    def _protect_call(self, image: object, psnr_db: float | None, copy: bool) -> Call:
-        return pixels_call("protect", image, self.settings, _protecting(psnr_db, copy))
-
     async def _state(self, method: str, until: float, **arguments: Any) -> Any:
         asked = self._transport.ask(method, left_s(until), **arguments)
         return await self._under_way.run(asked)
@@ -328,6 +339,10 @@ class AsyncClient:
                 result = call.parse(await self._send(call, until))
             except DeadlineExceeded as error:
                 raise DeadlineExceeded(self._too_late(unavailable)) from error
+            except ModelNotServed as error:
+                if call.model == REFINE_MODEL.name:
+                    raise ModelNotServed(_NOT_REFINING) from error
+                raise
             except ServerUnavailable as error:
                 unavailable = error
                 pause_s = self._retry.pause_s(attempt)
@@ -360,8 +375,9 @@ class AsyncClient:
         return await self._transport.infer(call, left_s(until), None)
 
 
-def _protecting(psnr_db: float | None, copy: bool) -> dict[str, Any]:
-    return {"copy": copy} if psnr_db is None else {"psnr_db": psnr_db, "copy": copy}
+def _protecting(psnr_db: float | None, refine: int, copy: bool) -> dict[str, Any]:
+    strength = {} if psnr_db is None else {"psnr_db": psnr_db}
+    return {**strength, "refine": refine, "copy": copy}
 
 
 class _NoBar(nullcontext):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,12 @@ import numpy as np
 from ..errors import ImageError, InputError
 from ..image_checks import check_pixels
 from ..results import Protected, Recovered, Simulated
-from ..serving.contract import IMAGE_MODELS, RECOVERED_TIMES, located_from_json
+from ..serving.contract import (
+    IMAGE_MODELS,
+    RECOVERED_TIMES,
+    REFINE_MODEL,
+    located_from_json,
+)
 from ..settings import Settings
 
 __all__ = ["Call", "Encoded", "Reply", "encoded_call", "parameters", "pixels_call"]
@@ -68,12 +74,16 @@ def parameters(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"there is no method {method!r}; choose {', '.join(_OPTIONS)}")
     known = _OPTIONS[method]
     if unknown := [name for name in options if name not in known]:
-        raise InputError(f"{method} takes {' and '.join(known)}, not {', '.join(unknown)}")
+        takes = " and ".join(filter(None, (", ".join(known[:-1]), known[-1])))
+        raise InputError(f"{method} takes {takes}, not {', '.join(unknown)}")
     if method == "fg_jpeg" and "qf" not in options:
         raise InputError("fg_jpeg needs qf, the quality factor, 1 to 100")
     sent: dict[str, Any] = {}
     for name, value in options.items():
-        if name not in _FLAGS:
+        if name in _COUNTS:
+            if count := _whole(name, value):
+                sent[name] = count
+        elif name not in _FLAGS:
             sent[_SENT_AS.get(name, name)] = repr(_number(name, value))
         elif value:  # servers from before it know no such parameter
             sent[name] = True
@@ -85,6 +95,16 @@ def _number(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} must be a number, not {value!r}") from error
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, Integral) and 0 <= int(value) < 2**31:
+        return int(value)
+    raise InputError(f"{name} must be a whole number from 0 on, not {value!r}")
+
+
+def _model(method: str, sent: Mapping[str, Any]) -> str:
+    return (REFINE_MODEL if "refine" in sent else IMAGE_MODELS[method]).name
 
 
 def pixels_call(method: str, image: object, settings: Settings, options: Mapping[str, Any]) -> Call:
@@ -100,7 +120,7 @@ def pixels_call(method: str, image: object, settings: Settings, options: Mapping
     if size and method != "locate":
         room["pixels"] = size * (RECOVERED_TIMES if method == "recover" else 1)
     return Call(
-        model=IMAGE_MODELS[method].name,
+        model=_model(method, sent),
         inputs=inputs,
         outputs=_OUTPUTS[method],
         parse=_PARSERS[method],
@@ -118,13 +138,14 @@ def encoded_call(
         ImageError: the image cannot be used; nothing was sent.
         InputError: an option cannot be used, see :func:`parameters`.
     """
+    sent = parameters(method, options)
     chosen = {k: repr(v) if isinstance(v, float) else v for k, v in writing.items()}
     return Call(
-        model=IMAGE_MODELS[method].name,
+        model=_model(method, sent),
         inputs=_inputs(image, settings)[0],
         outputs=("image", "result"),
         parse=_encoded,
-        parameters=parameters(method, options) | {k: v for k, v in chosen.items() if v is not None},
+        parameters=sent | {k: v for k, v in chosen.items() if v is not None},
     )
 
 
@@ -172,12 +193,13 @@ def _encoded(reply: Reply) -> Encoded:
 
 
 _OPTIONS: dict[str, tuple[str, ...]] = {
-    "protect": ("psnr_db", "copy"),
+    "protect": ("psnr_db", "refine", "copy"),
     "locate": ("turned",),
     "recover": ("turned",),
     "fg_jpeg": ("qf",),
 }
 _FLAGS = ("copy", "turned")
+_COUNTS = ("refine",)
 _SENT_AS = {"psnr_db": "strength"}
 
 _OUTPUTS = {

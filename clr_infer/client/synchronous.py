@@ -98,10 +98,10 @@ class Client:
             raise
 
     def protect(
-        self, image: object, *, psnr_db: float | None = None, copy: bool = False
+        self, image: object, *, psnr_db: float | None = None, refine: int = 0, copy: bool = False
     ) -> Protected:
         """Protect an image."""
-        return self._run(self._client.protect(image, psnr_db=psnr_db, copy=copy))
+        return self._run(self._client.protect(image, psnr_db=psnr_db, refine=refine, copy=copy))
 
     def locate(self, image: object, *, turned: bool = False) -> Located:
         """Say whether an image is protected and where in its original it lay."""

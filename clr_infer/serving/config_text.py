@@ -14,10 +14,13 @@ from ..runtimes.triton_server import MAX_BATCH
 from ..settings import Settings
 from ..specs import NetworkSpec, TensorSpec
 from ..weights import Weights
-from .contract import ImageModelSpec
+from .contract import REFINE_MODEL, ImageModelSpec
 from .profiles import Profile
 
 __all__ = ["TARGETS", "image_config", "network_config"]
+
+_REFINING_QUEUE = 16
+"""So many requests may wait for refinement, each behind the seconds or minutes of all before."""
 
 TARGETS = ("python", "onnxruntime", "tensorrt")
 
@@ -74,6 +77,9 @@ def image_config(
         "max_queue": str(profile.max_queue),
         "max_input_bytes": str(profile.max_input_bytes),
     }
+    if spec is REFINE_MODEL:
+        facts |= {"workers": "1", "max_queue": str(_REFINING_QUEUE)}
+        facts["threads"] = str(profile.threads)
     lines += [
         "version_policy { latest { num_versions: 1 } }",
         *_instances(1, "KIND_CPU"),

@@ -14,6 +14,7 @@ __all__ = [
     "IMAGE_MODELS",
     "QUEUE_FULL",
     "RECOVERED_TIMES",
+    "REFINE_MODEL",
     "ImageModelSpec",
     "Port",
     "located_from_json",
@@ -54,7 +55,7 @@ class ImageModelSpec:
     Attributes:
         name: what it is served as.
         call: the method of :class:`clr_infer.Session` that it answers with.
-        networks: the network-level models that it calls.
+        networks: the network-level models that it calls; none where it has its own.
         outputs: what it gives; only what a request asks for is made.
         parameters: names of the request parameters that it reads, with their meaning.
     """
@@ -95,6 +96,8 @@ _WRITING = {
     "strip": "true drops EXIF and the colour profile",
 }
 
+_PROTECTING = {"strength": "PSNR in dB, 30 to 50, as a string", **_COPY, **_WRITING, **_READING}
+
 IMAGE_MODELS = {
     spec.call: spec
     for spec in (
@@ -103,7 +106,7 @@ IMAGE_MODELS = {
             "protect",
             ("protect",),
             (_IMAGE, _PIXELS, _RESULT),
-            {"strength": "PSNR in dB, 30 to 50, as a string", **_COPY, **_WRITING, **_READING},
+            _PROTECTING,
         ),
         ImageModelSpec(
             "clr_locate",
@@ -128,6 +131,16 @@ IMAGE_MODELS = {
         ),
     )
 }
+"""The models of every repository, by the session's method that they answer with."""
+
+REFINE_MODEL = ImageModelSpec(
+    "clr_refine",
+    "protect",
+    (),
+    (_IMAGE, _PIXELS, _RESULT),
+    {"refine": "steps to improve the payload by, 1 to 1000", **_PROTECTING},
+)
+"""Protects one image at a time, in seconds to minutes; served where it is asked for."""
 
 
 def located_to_json(located: Located) -> dict[str, Any]:

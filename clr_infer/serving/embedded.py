@@ -21,11 +21,10 @@ from ..weights import Weights
 from . import golden
 from .addresses import check_loopback, free_ports
 from .admin import Admin
-from .contract import IMAGE_MODELS
 from .distribution import ensure_distribution
 from .heartbeat import Failure, Heartbeat
 from .profiles import PROFILES, Profile
-from .repository import write_repository
+from .repository import image_models, write_repository
 from .shared_memory import SERVER_PREFIX, remove_stale
 from .stubs import stub_processes
 
@@ -241,7 +240,7 @@ class EmbeddedServer:
         try:
             # Image-level models first: what they work on still needs the networks.
             with self._admin() as admin:
-                admin.drain([spec.name for spec in IMAGE_MODELS.values()], until)
+                admin.drain([spec.name for spec in image_models(self.options.profile)], until)
         except Exception as error:  # whatever it is, the process has to end
             print(f"draining: {error}", file=sys.stderr)
 

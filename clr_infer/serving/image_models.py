@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from .contract import (
     IMAGE_MODELS,
     QUEUE_FULL,
     RECOVERED_TIMES,
+    REFINE_MODEL,
     ImageModelSpec,
     located_to_json,
 )
@@ -45,6 +47,10 @@ _NO_CELLS = np.zeros((1, 1), np.float32)
 _NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 
+class _GivenUp(Exception):
+    """Nobody waits for what is being worked on."""
+
+
 class ImageModel:
     """What Triton server's Python backend runs for an image-level model.
 
@@ -59,14 +65,18 @@ class ImageModel:
         self._backend = backend
         config = json.loads(args["model_config"])
         parameters = {k: v["string_value"] for k, v in config["parameters"].items()}
-        self._spec = next(s for s in IMAGE_MODELS.values() if s.name == config["name"])
+        specs = (*IMAGE_MODELS.values(), REFINE_MODEL)
+        self._spec = next(spec for spec in specs if spec.name == config["name"])
         weights = Weights(Path(args["model_repository"]) / args["model_version"])
         settings = Settings(
             max_pixels=int(parameters["max_pixels"]),
             max_file_bytes=int(parameters["max_file_bytes"]),
             copy_key=key_of_environment(),
         )
-        self._session = Session(TritonServerModels(weights), weights, settings)
+        threads = int(parameters.get("threads", 0)) or None
+        self._session = Session(TritonServerModels(weights), weights, settings, threads)
+        if self._spec is REFINE_MODEL:
+            self._session.open_refiner()  # what is missing for it is said now
         workers, waiting = int(parameters["workers"]), int(parameters["max_queue"])
         self._pool = ThreadPoolExecutor(workers)
         self._room = Room(_IMAGES_AT_ONCE * settings.max_pixels)
@@ -107,9 +117,16 @@ class ImageModel:
             with self._room.taken(_pixels(self._spec, inputs, parameters)):
                 if self._is_gone(request, since):  # while it waited
                     return self._failure(_GONE, codes.CANCELLED)
-                outputs = answer(self._session, self._spec, inputs, parameters, wanted)
+
+                def go_on(_: int) -> None:
+                    if self._is_gone(request, since):
+                        raise _GivenUp
+
+                outputs = answer(self._session, self._spec, inputs, parameters, wanted, go_on)
             tensors = [from_array(name, array) for name, array in outputs.items()]
             return self._backend.InferenceResponse(tensors)
+        except _GivenUp:
+            return self._failure(_GONE, codes.CANCELLED)
         except InputError as error:
             return self._failure(f"{type(error).__name__}: {error}", codes.INVALID_ARG)
         except ServerUnavailable as error:
@@ -133,6 +150,7 @@ def answer(
     inputs: dict[str, np.ndarray],
     parameters: dict[str, Any],
     wanted: set[str],
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Answer one request.
 
@@ -142,6 +160,7 @@ def answer(
         inputs: one of ``spec.inputs`` by name.
         parameters: of the request, see ``spec.parameters``.
         wanted: names of outputs; nothing else is made.
+        progress: called after each step of refining; what it raises ends it.
 
     Raises:
         InputError: the image or a parameter cannot be used.
@@ -154,6 +173,8 @@ def answer(
     options: dict[str, Any] = {}
     if spec.call == "protect" and "strength" in parameters:
         options["psnr_db"] = _number(parameters, "strength")
+    if spec is REFINE_MODEL:
+        options |= {"refine": _steps(parameters), "progress": progress}
     if spec.call == "fg_jpeg":
         options["qf"] = _number(parameters, "qf")
     for flag in {"turned", "copy"} & set(parameters):
@@ -229,6 +250,13 @@ def _number(parameters: dict[str, Any], name: str) -> float:
         raise InputError(f"parameter {name!r} is missing") from None
     except ValueError:
         raise InputError(f"parameter {name!r} must be a number, not {parameters[name]!r}") from None
+
+
+def _steps(parameters: dict[str, Any]) -> int:
+    steps = parameters.get("refine")
+    if isinstance(steps, int) and not isinstance(steps, bool) and steps > 0:
+        return steps
+    raise InputError(f"parameter 'refine' must be a number of steps above 0, not {steps!r}")
 
 
 def _flag(parameters: dict[str, Any], name: str) -> bool:

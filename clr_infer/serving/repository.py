@@ -8,10 +8,10 @@ from ..specs import SPECS, NetworkSpec
 from ..staging import staged_folders
 from ..weights import MANIFEST, SAFETENSORS, Weights
 from .config_text import TARGETS, image_config, network_config
-from .contract import IMAGE_MODELS
+from .contract import IMAGE_MODELS, REFINE_MODEL, ImageModelSpec
 from .profiles import PROFILES, Profile
 
-__all__ = ["VERSION", "repository_texts", "write_repository"]
+__all__ = ["VERSION", "image_models", "repository_texts", "write_repository"]
 
 VERSION = "1"
 """The folder of the one version of each model."""
@@ -22,6 +22,11 @@ from clr_infer.serving.{module} import {cls} as TritonPythonModel
 
 __all__ = ["TritonPythonModel"]
 '''
+
+
+def image_models(profile: Profile) -> list[ImageModelSpec]:
+    """The image-level models of a repository."""
+    return [*IMAGE_MODELS.values(), *([REFINE_MODEL] if profile.refine else [])]
 
 
 def repository_texts(
@@ -50,7 +55,7 @@ def repository_texts(
         if _in_python(spec, target):
             text = _MODEL_PY.format(name=name, module="network_model", cls="NetworkModel")
             texts[f"{name}/{VERSION}/model.py"] = text
-    for model in IMAGE_MODELS.values():
+    for model in image_models(profile):
         texts[f"{model.name}/config.pbtxt"] = image_config(model, weights, settings, profile)
         text = _MODEL_PY.format(name=model.name, module="image_models", cls="ImageModel")
         texts[f"{model.name}/{VERSION}/model.py"] = text
@@ -121,9 +126,15 @@ def _weight_files(
             files |= {f"{folder}/{name}": weights.read(name) for name in names}
         files[f"{folder}/{MANIFEST}"] = manifest
     files[f"{SPECS['fg_jpeg'].model_name}/{VERSION}/{SAFETENSORS}"] = weights.read(SAFETENSORS)
-    for model in IMAGE_MODELS.values():
+    for model in image_models(profile):
         files[f"{model.name}/{VERSION}/{MANIFEST}"] = manifest
+        if model is REFINE_MODEL:
+            files[f"{model.name}/{VERSION}/{SAFETENSORS}"] = weights.read(SAFETENSORS)
     return files
+
+
+def _image_models(profile: Profile) -> list[ImageModelSpec]:
+    return [*IMAGE_MODELS.values(), *([REFINE_MODEL] if profile.refine else [])]
 
 
 def _engine(spec: NetworkSpec, engines: Path | None) -> bytes:

@@ -185,7 +185,7 @@ def test_failures_are_among_the_results(opened):
 
 BAD = [
     ("protekt", {}, "choose protect, locate, recover, fg_jpeg"),
-    ("protect", {"strength": 40.0}, "psnr_db and copy, not strength"),
+    ("protect", {"strength": 40.0}, "psnr_db, refine and copy, not strength"),
     ("protect", {"psnr_db": None}, "psnr_db must be a number, not None"),
     ("protect", {"psnr_db": "strong"}, "psnr_db must be a number"),
     ("locate", {"qf": 50}, "locate takes turned, not qf"),
