@@ -39,6 +39,7 @@ PARTS = {
     "limits": "kodak_limits.json.gz",
     "copies": "kodak_copies.json.gz",
     "strength": "kodak_strength.json.gz",
+    "refining": "kodak_refining.json.gz",
     "ablations": "kodak_ablations.json.gz",
     "detection": "val_detection.json.gz",
     "fg-jpeg": "fg_jpeg_kodak.json",

@@ -35,12 +35,13 @@ SERVING_PAGE = ROOT / "docs" / "serving.md"
 MODEL_CARD = ROOT / "clr_infer" / "weights" / "MODEL_CARD.md"
 
 
-KODAK, REFINED, LIMITS, COPIES, STRENGTH, ABLATIONS, DETECTION, WATERMARKS = (
+KODAK, REFINED, LIMITS, COPIES, STRENGTH, REFINING, ABLATIONS, DETECTION, WATERMARKS = (
     "kodak.json.gz",
     "kodak_refined.json.gz",
     "kodak_limits.json.gz",
     "kodak_copies.json.gz",
     "kodak_strength.json.gz",
+    "kodak_refining.json.gz",
     "kodak_ablations.json.gz",
     "val_detection.json.gz",
     "watermarks_kodak.json",
@@ -303,6 +304,7 @@ TABLES = {
     ),
     "strength": strength,
     "refined": _of_refined(refined_table),
+    "refining": lambda: _drawn(REFINING, lambda one: findings.arms_table(one, False)),
     "refined_in_short": _of_refined(refined_sentence),
     "ablations": lambda: _drawn(ABLATIONS, findings.arms_table),
     "limits": lambda: _drawn(LIMITS, findings.limits_table),

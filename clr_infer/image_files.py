@@ -132,7 +132,7 @@ def _publish(temporary: Path, target: Path) -> None:
 
 
 def _exists() -> OutputError:
-    return OutputError("it exists already and is not replaced (force replaces it)")
+    return OutputError("it exists already and is not replaced (--force replaces it)")
 
 
 def _reason(error: OSError | ValueError) -> str:

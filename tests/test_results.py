@@ -35,6 +35,7 @@ WHEN_MEASURED = {
     "kodak_limits.json.gz": {"format", "facts", "aggregates", "images", "crops", "cases"},
     "kodak_copies.json.gz": {"format", "facts", "aggregates", "images", "crops", "cases"},
     "kodak_strength.json.gz": {"kind", "facts", "arms", "images", "cases"},
+    "kodak_refining.json.gz": {"kind", "facts", "arms", "images", "cases"},
     "kodak_ablations.json.gz": {"kind", "facts", "arms", "images", "cases"},
     "val_detection.json.gz": {"kind", "facts", "images", "threshold", "confidences"},
     "outpainting_kodak.json": {"kind", "commit", "weights", "training", "images", "cases"},
@@ -144,7 +145,7 @@ def test_the_campaign_measures_what_the_pages_are_drawn_from():
 
     assert set(campaign.PARTS) == set(SETS) - {"quick", "targets"} | {"refined"}
     drawn = {report.KODAK, report.LIMITS, report.COPIES, report.STRENGTH, report.ABLATIONS}
-    drawn |= {report.DETECTION, report.REFINED}
+    drawn |= {report.DETECTION, report.REFINED, report.REFINING}
     assert set(campaign.PARTS.values()) == drawn | {"fg_jpeg_kodak.json"}
     assert f"{campaign.FAILURES}.jpg" == report.FAILURES
     others = {report.OUTPAINTING, report.WATERMARKS}

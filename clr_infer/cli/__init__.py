@@ -17,7 +17,8 @@ _EPILOG = """examples:
   clr-infer recover received.jpg -o recovered.png
   clr-infer demo
 
-exit codes: 0 all done; 1 some inputs failed; 2 wrong usage; 3 weights or runtime; 4 server"""
+exit codes: 0 all done; 1 some inputs failed; 2 wrong usage; 3 weights or runtime; 4 server;
+130 interrupted"""
 
 
 def build_parser() -> argparse.ArgumentParser:

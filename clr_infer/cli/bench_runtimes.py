@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RuntimeUnavailable, UsageError
+from ..extras import load_extra
 from .measured import add_files, check_files, publish
 
 __all__ = ["add_runtimes_suite"]
@@ -53,6 +54,7 @@ def _bench(args: argparse.Namespace) -> int:
         print(text, file=sys.stderr, flush=True)
 
     check_files(args)
+    load_extra("torch", "the peer, PyTorch eagerly run,", "bench")
     plan = _plan(args)
     found, reasons = candidates(args.models, args.only)
     result = run_suite(plan, found, reasons, say)

@@ -33,7 +33,9 @@ def add_server_suite(suites: argparse._SubParsersAction) -> None:
     parser.add_argument("--rounds", type=int, metavar="N", help="of all in turns (default: 2)")
     parser.add_argument("--seconds", type=float, metavar="S", help="of each (default: 2.5)")
     parser.add_argument("--size", metavar="WxH", help="of the picture (default: 640x480)")
-    parser.add_argument("--profile", choices=("latency", "throughput"))
+    parser.add_argument(
+        "--profile", choices=("latency", "throughput"), help="of our server (default: throughput)"
+    )
     parser.add_argument(
         "--url",
         type=_words,

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["SETS", "add_commands"]
 
 _PROTOCOL = ("quick", "full", "limits", "targets", "copies")
-SETS = (*_PROTOCOL, "strength", "ablations", "detection", "fg-jpeg")
+SETS = (*_PROTOCOL, "strength", "refining", "ablations", "detection", "fg-jpeg")
 _HELP = """what is measured: quick and full, the published conditions; limits, those at the
 edge and beyond; targets, full and the limits that a target is set for; copies, images protected
-with a copy of themselves; strength, the dial of protect; ablations, parts exchanged; detection,
-verdicts alone on many crops, to fix a threshold; fg-jpeg, FG-JPEG against the real codec (default:
-quick)"""
+with a copy of themselves; strength, the dial of protect; refining, what more steps of it bring;
+ablations, parts exchanged; detection, verdicts alone on many crops, to fix a threshold; fg-jpeg,
+FG-JPEG against the real codec (default: quick)"""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -72,8 +72,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--{option} goes without --set {args.set}, which makes no use of it")
     if args.url and args.workers > 1:
         raise UsageError("--url goes without --workers: the server shares its work out itself")
-    if args.url and args.refine:
-        raise UsageError("--url goes without --refine: servers take the payload as it is made")
+    if args.url and (args.refine or args.set == "refining"):
+        raise UsageError("--url goes without refining, which would be measured here")
 
 
 def _threads(args: argparse.Namespace) -> int | None:
@@ -83,7 +83,7 @@ def _threads(args: argparse.Namespace) -> int | None:
     """
     if args.threads is not None:
         return int(args.threads)
-    if args.refine or args.set == "ablations" or args.runtime.startswith("torch"):
+    if args.refine or args.set in ("refining", "ablations") or args.runtime.startswith("torch"):
         return 1
     return max(1, (os.cpu_count() or 1) // args.workers) if args.workers > 1 else None
 

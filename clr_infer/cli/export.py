@@ -240,7 +240,8 @@ def _export_tensorrt(args: argparse.Namespace) -> int:
     try:
         from ..export import EngineOptions, write_engines
     except ImportError as error:
-        raise RuntimeUnavailable(f"{_NEEDS} ({error})") from error
+        extras = f'pip install "clr_infer[export,{args.flavour}]"'
+        raise RuntimeUnavailable(f"engines need PyTorch and ONNX: {extras} ({error})") from error
     options = EngineOptions(
         args.flavour,
         batches=tuple(args.batches),

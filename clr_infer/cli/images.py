@@ -110,7 +110,8 @@ def add_networks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime",
         default="auto",
-        help="auto, onnxruntime, openvino, torch (+compile, +bf16, ...), tensorrt, tensorrt-rtx, "
+        help="auto (default: the fastest that works here; on a CPU OpenVINO's int8 where it is "
+        "installed), onnxruntime, openvino, torch (+compile, +bf16, ...), tensorrt, tensorrt-rtx, "
         "onnxruntime-cuda or onnxruntime-tensorrt; what works here: clr-infer env",
     )
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")

@@ -126,7 +126,7 @@ class Writer:
             if os.path.lexists(self.path_beside(word, beside)):
                 raise OutputError(
                     f"{str(self.path_beside(word, beside))!r}: it exists already and is not "
-                    "replaced (force replaces it)"
+                    "replaced (--force replaces it)"
                 )
         path = self.path(word)
         write_bytes(path, content, force=self.args.force)

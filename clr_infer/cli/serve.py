@@ -31,7 +31,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
             f"--{name}-port", type=int, default=port, metavar="PORT", help=f"default: {port}"
         )
     serve.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
-    serve.add_argument("--max-pixels", type=int, metavar="N", help="accept images up to N pixels")
+    text = f"accept images of up to N pixels (default: {Settings.max_pixels:,})"
+    serve.add_argument("--max-pixels", type=int, metavar="N", help=text)
     serve.add_argument(
         "--drain",
         type=float,

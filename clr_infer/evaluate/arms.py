@@ -1,10 +1,12 @@
 """Arms: the same cases measured with something changed, one arm a change.
 
-The strength dial and the ablations that need no training. Each image has the same crop in every
-arm, so that arms are compared in pairs; baselines and unprotected twins are left out.
+The strength dial, steps of refining, and the ablations that need no training. Each image has the
+same crop in every arm, so that arms are compared in pairs; baselines and unprotected twins are left
+out.
 """
 
 import copy
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -26,7 +28,7 @@ from .report import gather_facts
 from .run import check_images, measure_visibility, rounded
 from .workers import Opener, run_jobs
 
-__all__ = ["ABLATIONS", "ARM_SETS", "STRENGTHS", "Arm", "measure_arms"]
+__all__ = ["ABLATIONS", "ARM_SETS", "REFINING", "STRENGTHS", "Arm", "measure_arms"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Arm:
         name: its key.
         label: its name for people.
         psnr_db: strength; ``None`` takes that of the weights.
+        refine: steps, see :class:`..refine.Refiner`.
         frame_px: side of the networks' frame; ``None`` takes that of the weights. The confidence
             stays calibrated for that one.
         align: run the align network; without it, the image as received is recovered from.
@@ -46,12 +49,20 @@ class Arm:
     name: str
     label: str
     psnr_db: float | None = None
+    refine: int = 0
     frame_px: int | None = None
     align: bool = True
     simulated_jpeg: bool = False
 
 
 STRENGTHS = tuple(Arm(f"{db}dB", f"{db} dB", psnr_db=float(db)) for db in range(37, 45))
+REFINING = (
+    Arm("plain", "as the network makes it"),
+    Arm("20steps", "20 steps", refine=20),
+    Arm("80steps", "80 steps", refine=80),
+    Arm("320steps", "320 steps", refine=320),
+    Arm("80steps43dB", "80 steps at 43 dB", psnr_db=43.0, refine=80),
+)
 ABLATIONS = (
     Arm("shipped", "as shipped"),
     Arm("no-align", "without the align network", align=False),
@@ -60,7 +71,7 @@ ABLATIONS = (
     Arm("frame608", "frame of 608 pixels", frame_px=608),
     Arm("frame704", "frame of 704 pixels", frame_px=704),
 )
-ARM_SETS = {"strength": STRENGTHS, "ablations": ABLATIONS}
+ARM_SETS = {"strength": STRENGTHS, "refining": REFINING, "ablations": ABLATIONS}
 """By the name of ``clr-infer evaluate --set``."""
 
 _CONDITIONS = ("clean", "jpeg80", "jpeg60")
@@ -98,6 +109,8 @@ def _session_of(session: Session, arm: Arm, threads: int) -> Session:
         runtime = _runtime_at(session.weights, arm.frame_px, threads)
     if not arm.align:
         runtime = _WithoutAlignment(runtime)
+    if runtime is session.runtime:
+        return session
     return Session(runtime, session.weights, session.settings)
 
 
@@ -140,7 +153,9 @@ def _measure(
     """How visible the protection of an image is in an arm, and its cases."""
     changed = _session_of(session, job.arm, job.threads)
     base = {"arm": job.arm.name, "image": job.name}
-    protected = changed.protect(job.pixels, psnr_db=job.psnr_db).image
+    began = time.perf_counter()
+    protected = changed.protect(job.pixels, psnr_db=job.psnr_db, refine=job.arm.refine).image
+    protect_s = time.perf_counter() - began
     original, rows = Original(job.pixels), []
     kept = protocol.paired_kept(job.index, protocol.MAIN_KEPT)
     crop = protocol.draw_crop(job.seed, job.index, kept, *original.size)
@@ -162,7 +177,8 @@ def _measure(
         }
         rows.append(base | rounded(row))
         tick()
-    return base | rounded(measure_visibility(job.pixels, protected)), rows
+    visible = measure_visibility(job.pixels, protected)
+    return base | rounded({"protect_s": protect_s, **visible}), rows
 
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -200,7 +216,8 @@ def measure_arms(
         progress: draw a bar on standard error.
 
     Returns:
-        ``kind``, ``facts``, ``arms`` (options, ``protected``, ``by_condition``) and ``cases``.
+        ``kind``, ``facts``, ``arms`` (options, ``protected``, ``protect_s``, the median of an
+        image, ``by_condition``) and ``cases``.
 
     Raises:
         InputError: there are no images.
@@ -227,7 +244,9 @@ def measure_arms(
             for name in _CONDITIONS
         }
         visible = visibility([row for row, _ in own])
-        arms.append(asdict(arm) | {"protected": visible, "by_condition": by_condition})
+        taken_s = round(float(np.median([row["protect_s"] for row, _ in own])), 3)
+        found = {"protected": visible, "protect_s": taken_s, "by_condition": by_condition}
+        arms.append(asdict(arm) | found)
     return {
         "kind": chosen,
         "facts": facts,

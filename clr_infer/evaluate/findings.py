@@ -60,7 +60,7 @@ def outpainting_table(result: dict[str, Any], full: dict[str, Any]) -> str:
 
 
 def arms_table(result: dict[str, Any], true_box: bool = True) -> str:
-    """The arms of :func:`.arms.measure_arms`, one a row.
+    """The arms of :func:`.arms.measure_arms`, one a row; with the time that refining takes.
 
     Args:
         result: its content.
@@ -69,6 +69,9 @@ def arms_table(result: dict[str, Any], true_box: bool = True) -> str:
     header = ["", "protected PSNR, dB", "SSIM", "MS-SSIM"]
     header += [f"IoU, {title}" for title in _NAMES.values()]
     header += [f"cropped-out PSNR, {title}, dB" for title in _NAMES.values()]
+    refined = any(arm.get("refine") for arm in result["arms"])
+    if refined:
+        header.insert(1, "seconds an image")
     rows = []
     for arm in result["arms"]:
         visible, found = arm["protected"], arm["by_condition"]
@@ -79,6 +82,7 @@ def arms_table(result: dict[str, Any], true_box: bool = True) -> str:
         rows.append(
             [
                 arm["label"],
+                *([number(arm["protect_s"], 1)] if refined else []),
                 number(visible["psnr"]["mean"], 2),
                 number(visible["ssim"]["mean"], 4),
                 number(visible["ms_ssim"]["mean"], 4),

@@ -188,7 +188,7 @@ def check_folder(folder: Path | str, *, force: bool = False) -> None:
     present = [name for name in _FILES if (target / name).exists()]
     if present and not force:
         raise OutputError(
-            f"{target} already holds {', '.join(present)}; take another folder, or use force"
+            f"{target} already holds {', '.join(present)}; take another folder, or --force"
         )
 
 

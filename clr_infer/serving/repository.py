@@ -151,5 +151,5 @@ def _check_free(folder: Path, force: bool) -> None:
         return
     ours = (folder / IMAGE_MODELS["protect"].name / "config.pbtxt").exists()
     if not force or not ours:
-        hint = "force replaces it" if ours else "and is no repository of ours"
+        hint = "--force replaces it" if ours else "and is no repository of ours"
         raise OutputError(f"{folder} exists already ({hint})")

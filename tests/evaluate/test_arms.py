@@ -5,7 +5,7 @@ import pytest
 
 import clr_infer
 from clr_infer.evaluate import CONDITIONS, EvaluationSet
-from clr_infer.evaluate.arms import ABLATIONS, STRENGTHS, measure_arms
+from clr_infer.evaluate.arms import ABLATIONS, REFINING, STRENGTHS, Arm, measure_arms
 from clr_infer.evaluate.detection import measure_detection
 from clr_infer.evaluate.findings import arms_table, threshold_sentence
 
@@ -63,6 +63,21 @@ def test_the_dial_turns_visibility(shipped, raccoon, monkeypatch):
     assert strong["psnr_db"] == 37.0 and weak["psnr_db"] == 44.0
     assert weak["protected"]["psnr"]["mean"] - strong["protected"]["psnr"]["mean"] > 5
     assert weak["protected"]["ssim"]["mean"] > strong["protected"]["ssim"]["mean"]
+
+
+def test_steps_of_refining_are_arms_with_their_time(shipped, raccoon, monkeypatch):
+    chosen = (REFINING[0], Arm("2steps", "2 steps", refine=2))
+    monkeypatch.setitem(measure_arms.__globals__["ARM_SETS"], "refining", chosen)
+    images = [("raccoon", np.ascontiguousarray(raccoon[:300, :400]))]
+    result = measure_arms(shipped, images, "refining", progress=False)
+    plain, refined = result["arms"]
+    assert (plain["refine"], refined["refine"]) == (0, 2)
+    assert refined["protect_s"] > plain["protect_s"] > 0
+    assert refined["by_condition"] != plain["by_condition"]
+    header, _, row, _, *rest = arms_table(result, False).splitlines()
+    assert header.startswith("|  | seconds an image | protected PSNR, dB |")
+    assert row.startswith(f"| as the network makes it | {plain['protect_s']:.1f} | ")
+    assert row.count("|") == header.count("|")
 
 
 def test_a_threshold_is_fixed_on_known_confidences(session, monkeypatch):

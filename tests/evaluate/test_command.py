@@ -24,6 +24,8 @@ from clr_infer.samples import SAMPLE
         "--set ablations --refine 4",
         "--refine 1001",
         "--refine 4 --url grpc://127.0.0.1:1",
+        "--set refining --refine 4",
+        "--set refining --url grpc://127.0.0.1:1",
         "--set fg-jpeg --url grpc://127.0.0.1:1",
         "--set fg-jpeg --workers 2",
         "--set fg-jpeg --runtime onnxruntime",

@@ -11,7 +11,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 from clr_infer.client import Client
 from clr_infer.errors import AccessDenied
@@ -29,6 +28,7 @@ from clr_infer.settings import KEY_VARIABLE
 from clr_infer.weights import Weights
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate")
+yaml = pytest.importorskip("yaml")
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm" / "clr-infer"
