@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from .geometry import Box, canvas_size, placed_box
-from .preprocess import from_frame
+from .preprocess import from_frame, to_pixels
 
 __all__ = ["composite"]
 
@@ -42,6 +42,9 @@ def composite(
     canvas = from_frame(recovered, canvas_w, canvas_h)
     columns = _ramp(width, x0 > 0, x1 < canvas_w, feather_px)
     rows = _ramp(height, y0 > 0, y1 < canvas_h, feather_px)
-    opacity = np.rint(255.0 * rows[:, None] * columns).astype(np.uint8)
+    opacity = np.empty((height, width), np.uint8)
+    opacity[:] = np.rint(255.0 * columns)
+    soft = rows < 1.0
+    opacity[soft] = np.rint(255.0 * rows[soft, None] * columns)
     canvas.paste(Image.fromarray(received), (x0, y0), Image.fromarray(opacity))
-    return np.asarray(canvas)
+    return to_pixels(canvas)

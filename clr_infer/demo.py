@@ -95,9 +95,12 @@ def run_demo(
     if result.image is None or located.crop_box is None or located.box_px is None:
         return Demo(numbers, images)
     numbers["iou"] = round(box_iou(located.crop_box, true_box), 4)
+    assert located.canvas_px is not None and located.picture_px is not None
+    left, top, right, bottom = located.picture_px
+    fragment = upright(received[top:bottom, left:right], located.turn)
     seen = crop_mask(true_px, width, height) > 0
     if not seen.all():
-        fills = fill_baselines(received, true_px, width, height)
+        fills = fill_baselines(fragment, true_px, width, height)
         fills["recovered"] = resize_pixels(result.image, width, height)
         numbers["cropped_out_psnr_db"] = {
             name: round(psnr_outside(original, fill, seen), 2) for name, fill in fills.items()
@@ -108,11 +111,9 @@ def run_demo(
     there = resize_pixels(original, *result.image.shape[1::-1])
     error = np.sqrt(squared_error(there, result.image) / 3.0)
     images["error"] = heat(error, result.image, located.mask)
-    assert located.canvas_px is not None and located.picture_px is not None
     placed = np.full((located.canvas_px[1], located.canvas_px[0], 3), 255, np.uint8)
     x0, y0, x1, y1 = located.box_px
-    left, top, right, bottom = located.picture_px
-    placed[y0:y1, x0:x1] = upright(received[top:bottom, left:right], located.turn)
+    placed[y0:y1, x0:x1] = fragment
     images["located"] = overlay(placed, located.box_px, box_to_pixels(true_box, *located.canvas_px))
     return Demo(numbers, images)
 

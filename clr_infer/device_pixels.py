@@ -78,12 +78,12 @@ class DevicePixels:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """Errors of the device, its memory among them, as those of the package."""
+        """Errors of the device and of the kernels, as those of the package."""
         try:
             yield
         except KernelUnavailable:
             raise
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError, ValueError) as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             hint = "; use smaller batches or images" if "memory" in first.lower() else ""
             raise ModelError(f"{self.device} failed on an image: {first}{hint}") from error

@@ -28,12 +28,12 @@ from .border import inside_border
 from .errors import ImageError, RuntimeUnavailable
 from .geometry import Box, Px, common_px, crop_mask, enclosing_px
 from .image_checks import check_canvas
-from .lowest_bits import ROOM_BYTES, TILE_PX, Tile, grid_size, read_tiles, write_tiles
-from .preprocess import reduce_pixels, resize_pixels
+from .lowest_bits import ROOM_BYTES, TILE_PX, Tile, find_grid, grid_size, read_tiles, write_tiles
+from .preprocess import reduce_pixels, resize_pixels, to_pixels
 from .residual import mean_squared_error
 from .results import Located
 from .settings import Settings
-from .turns import SIDES, as_received, upright
+from .turns import SIDES, as_received, on_side, upright
 
 __all__ = ["CodedCopy", "FragileCopy", "code_copy", "read_copy", "with_copy"]
 
@@ -218,7 +218,7 @@ def _decoded(content: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(content), formats=["AVIF"]) as picture:
         if picture.width * picture.height > 2 * _PIXELS_MAX:
             raise OSError("larger than any copy")
-        return np.asarray(picture.convert("RGB"))
+        return to_pixels(picture.convert("RGB"))
 
 
 def read_copy(received: np.ndarray, settings: Settings, turned: bool = False) -> FragileCopy | None:
@@ -239,6 +239,8 @@ def read_copy(received: np.ndarray, settings: Settings, turned: bool = False) ->
     """
     copy = _read(received, settings)
     for turn in SIDES if turned and copy is None else ():
+        if find_grid(on_side(received, turn), settings.copy_key) is None:
+            continue  # as nearly always: no pixels were moved for that
         view = upright(received, turn)
         copy = _read(view, settings)
         if copy is not None:

@@ -10,7 +10,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .errors import ClrError, ImageError, InputError, UsageError
 from .image_files import check_file_size, read_bytes, write_bytes
-from .image_modes import check_depth, checked_exif, checked_icc, to_rgb, upright
+from .image_modes import check_depth, checked_exif, checked_icc, parsed_exif, to_rgb, upright
 from .preprocess import check_size
 from .settings import DEFAULT_SETTINGS, Settings
 
@@ -111,7 +111,10 @@ def _decode(content: bytes, settings: Settings, frame: int | None) -> LoadedImag
             f"not an image of a kind that is read ({known}), or its header is damaged or cut off"
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"far too many pixels to be decoded safely: {error}") from error
+        raise ImageError(
+            "far too many pixels to be decoded safely (Pillow's own limit, MAX_IMAGE_PIXELS): "
+            f"{error}"
+        ) from error
     with picture:
         file_format = "JPEG" if picture.format == "MPO" else str(picture.format)
         _select_frame(picture, settings, frame)
@@ -211,6 +214,8 @@ def encode_image(
         options["icc_profile"] = icc_profile
     buffer = io.BytesIO()
     try:
+        if format == "TIFF" and exif:  # its directory is made of the block's entries
+            options["exif"] = parsed_exif(exif)
         picture.save(buffer, format, **options)
     except Exception as error:  # as many kinds as Pillow has encoders
         reason = str(error) or type(error).__name__

@@ -1,13 +1,23 @@
 """What an opened picture holds, as 8-bit RGB: samples, alpha, orientation, EXIF and ICC."""
 
 import io
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
 from .errors import ImageError
+from .preprocess import to_pixels
 
-__all__ = ["check_depth", "checked_exif", "checked_icc", "to_rgb", "upright", "upright_rgb"]
+__all__ = [
+    "check_depth",
+    "checked_exif",
+    "checked_icc",
+    "parsed_exif",
+    "to_rgb",
+    "upright",
+    "upright_rgb",
+]
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -41,6 +51,7 @@ _KEPT_TAGS = (
     ExifTags.Base.XPKeywords,
     ExifTags.Base.XPSubject,
 )
+_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 # Sizes that no longer hold, and an address within the old block.
 _STALE_TAGS = (
     ExifTags.Base.ExifImageWidth,
@@ -106,14 +117,15 @@ def to_rgb(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """
     if picture.mode.startswith("I"):
         values = np.asarray(picture).astype(np.uint32)
-        gray = ((values + 128) // 257).astype(np.uint8)
         key = picture.info.get("transparency")
         alpha = None if key is None else np.where(values == key, 0, 255).astype(np.uint8)
-        return np.repeat(gray[:, :, None], 3, axis=2), alpha
+        values += 128
+        values //= 257
+        return np.repeat(values.astype(np.uint8)[:, :, None], 3, axis=2), alpha
     if picture.has_transparency_data:
-        rgba = np.asarray(picture.convert("RGBA"))
-        return np.ascontiguousarray(rgba[:, :, :3]), np.ascontiguousarray(rgba[:, :, 3])
-    return np.array(picture.convert("RGB")), None
+        rgba = picture.convert("RGBA")
+        return to_pixels(rgba.convert("RGB")), to_pixels(rgba.getchannel("A"))
+    return to_pixels(picture if picture.mode == "RGB" else picture.convert("RGB")), None
 
 
 def upright(picture: Image.Image, orientation: int) -> Image.Image:
@@ -166,18 +178,40 @@ def checked_exif(picture: Image.Image) -> tuple[int, bytes | None, str | None]:
         return orientation, None, "the EXIF data is damaged and is left out"
 
 
+class _Text(str):
+    """A text of EXIF data: Pillow reads its bytes as Latin-1, but writes question marks."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        """The bytes as they were read, whatever is asked for."""
+        return super().encode("latin-1", errors)
+
+
+def _as_read(value: Any) -> Any:
+    return _Text(value) if isinstance(value, str) else value
+
+
+def parsed_exif(block: bytes) -> Image.Exif:
+    """Parse an EXIF block so that its texts are written as they were read."""
+    exif = Image.Exif()
+    exif.load(block)
+    for entries in (exif, *map(exif.get_ifd, _DIRECTORIES)):
+        for tag, value in entries.items():
+            entries[tag] = _as_read(value)
+    return exif
+
+
 def _kept_exif(exif: Image.Exif) -> tuple[bytes | None, str | None]:
     kept = Image.Exif()
     kept.endian = exif.endian  # maker notes are opaque bytes in the byte order of their block
     warning = None
     for tag in _KEPT_TAGS:
         if tag in exif:
-            kept[tag] = exif[tag]
-    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            kept[tag] = _as_read(exif[tag])
+    for directory in _DIRECTORIES:
         entries = exif.get_ifd(directory)
         if directory in exif and not entries:
             warning = "part of the EXIF data is damaged and is left out"
-        current = {tag: value for tag, value in entries.items() if tag not in _STALE_TAGS}
+        current = {tag: _as_read(v) for tag, v in entries.items() if tag not in _STALE_TAGS}
         if current:
             kept[directory] = current
     return kept.tobytes() if len(kept) else None, warning

@@ -13,6 +13,7 @@ from .preprocess import check_pixels, reduce_pixels
 from .results import Located
 from .runtimes.base import Runtime
 from .settings import Settings
+from .specs import not_finite
 from .stopwatch import Stopwatch
 from .turns import UNSEEN, Found, Look, confidence_among, crookedness, find_turn, upright
 
@@ -59,6 +60,7 @@ def localize(
 
     Raises:
         ImageError: an image cannot be used.
+        ModelError: the network's numbers are not finite.
     """
     pixels = runtime.pixels
     with clock.stage("preprocess"):
@@ -118,8 +120,11 @@ class _Found(NamedTuple):
 
 def _found(runtime: Runtime, frames: Any) -> _Found:
     outputs = runtime.run("localize", {"received": frames})
-    facts = [outputs[name] for name in ("crop_box", "confidence", "score", "skew")]
-    return _Found(outputs["crop_box"], *runtime.pixels.download_all(facts))
+    names = ("crop_box", "confidence", "score", "skew")
+    facts = runtime.pixels.download_all([outputs[name] for name in names])
+    if not all(np.isfinite(fact).all() for fact in facts):
+        raise not_finite("localize")
+    return _Found(outputs["crop_box"], *facts)
 
 
 def _without_added_borders(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["ROOM_BYTES", "TILE_PX", "Tile", "grid_size", "read_tiles", "write_tiles"]
+__all__ = ["ROOM_BYTES", "TILE_PX", "Tile", "find_grid", "grid_size", "read_tiles", "write_tiles"]
 
 TILE_PX = 32
 _TILE_BYTES = 3 * TILE_PX * TILE_PX // 8
@@ -95,22 +95,32 @@ def write_tiles(pixels: np.ndarray, records: np.ndarray, key: bytes = b"") -> No
         squares[:] = uppers << 1 | lowest.transpose(0, 2, 3, 1)
 
 
+def find_grid(pixels: np.ndarray, key: bytes = b"") -> tuple[int, int] | None:
+    """The first corner, left and top, of the grid that whole tiles of an image lie on, if any do.
+
+    Looks at a small part of the pixels, HxWx3 uint8, of any layout. Tiles of other keys are not
+    seen, nor may be a part of a large image that is less than a quarter of its height.
+    """
+    for x0, y0 in itertools.islice(_marks(pixels[..., 0]), _TRIES_MAX):
+        if any(_read_row(pixels[y0 : y0 + TILE_PX, x0 : x0 + TILE_PX][None], key)):
+            return x0 % TILE_PX, y0 % TILE_PX
+    return None
+
+
 def read_tiles(pixels: np.ndarray, key: bytes = b"") -> list[Tile]:
     """Find the whole tiles of an image, HxWx3 uint8, or of any part of one.
 
-    All lie on one grid: that of the first one found. Those of other keys are not seen, nor may be
-    a part of a large image that is less than a quarter of its height.
+    All lie on one grid: that of the first one found, see :func:`find_grid`.
     """
-    for x0, y0 in itertools.islice(_marks(pixels[..., 0]), _TRIES_MAX):
-        if not any(_read_row(pixels[y0 : y0 + TILE_PX, x0 : x0 + TILE_PX][None], key)):
-            continue
-        left, top = x0 % TILE_PX, y0 % TILE_PX
-        return [
-            Tile(left + x * TILE_PX, top + y * TILE_PX, column, row, record)
-            for y, squares in enumerate(_squares(pixels, left, top))
-            for x, column, row, record in _read_row(squares, key)
-        ]
-    return []
+    corner = find_grid(pixels, key)
+    if corner is None:
+        return []
+    left, top = corner
+    return [
+        Tile(left + x * TILE_PX, top + y * TILE_PX, column, row, record)
+        for y, squares in enumerate(_squares(pixels, left, top))
+        for x, column, row, record in _read_row(squares, key)
+    ]
 
 
 def _read_row(squares: np.ndarray, key: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -15,6 +15,7 @@ from .residual import mean_squared_error, psnr_of_mse
 from .results import Located, Protected, Recovered, Simulated
 from .runtimes.base import Runtime
 from .settings import Settings
+from .specs import not_finite
 from .stopwatch import Stopwatch
 from .tiles import join_tiles, split_tiles
 
@@ -166,12 +167,13 @@ def _shown(copy: FragileCopy, image: np.ndarray, settings: Settings) -> Recovere
 
 
 def _without_altered(canvas: np.ndarray, frame: np.ndarray, located: Located) -> np.ndarray:
-    """A composite that shows its frame, 3xHxW in [0, 1], where received pixels were altered."""
+    """Put the frame, 3xHxW in [0, 1], into its composite where received pixels were altered."""
     if not located.altered_px:
         return canvas
-    assert located.mask is not None
-    whole = np.asarray(from_frame(frame, *canvas.shape[1::-1]))
-    return np.where(located.mask[..., None] > 0, canvas, whole)
+    whole = from_frame(frame, *canvas.shape[1::-1])
+    for x0, y0, x1, y1 in located.altered_px:
+        canvas[y0:y1, x0:x1] = np.asarray(whole.crop((x0, y0, x1, y1)))
+    return canvas
 
 
 def _by_tiles(runtime: Runtime, copies: Sequence[FragileCopy], clock: Stopwatch) -> Localized:
@@ -209,6 +211,8 @@ def _reconstructed(
                     canvas = _without_altered(canvas, frame, located[index])
                 recovered[index] = canvas
             spread = 255.0 * runtime.pixels.download(outputs["uncertainty"])
+            if not np.isfinite(spread).all():
+                raise not_finite("recover")
             uncertainty = {index: cells[0] for index, cells in zip(which, spread, strict=True)}
     return [
         Recovered(recovered.get(i), one, {}, uncertainty.get(i)) for i, one in enumerate(located)

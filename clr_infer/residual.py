@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
+from .specs import not_finite
+
 __all__ = ["mean_squared_error", "merge_residual", "psnr_of_mse", "residual_psnr_db"]
 
 _STRIP_ROWS = 256
@@ -17,7 +19,7 @@ def psnr_of_mse(mse: float) -> float:
 
 
 def _squares(difference: np.ndarray) -> float:
-    """The sum of squares of whole numbers, HxWx3 float32, exact in float32 within a row."""
+    """The sum of squares of whole numbers, HxWx3 float32; of small ones exact within a row."""
     return float(np.einsum("ywc,ywc->y", difference, difference).sum(dtype=np.float64))
 
 
@@ -97,9 +99,14 @@ def merge_residual(
 
     Returns:
         The protected image, HxWx3 uint8, and its measured PSNR in dB.
+
+    Raises:
+        ModelError: the residual is zero, or not finite.
     """
     height, width = pixels.shape[:2]
     power = _stretched_power(residual, width, height)
+    if not 0.0 < power < np.inf:
+        raise not_finite("protect", "a residual that is zero or not finite")
     gain = np.float32(255.0 * 10 ** (-psnr_db / 20) / np.sqrt(power / pixels.size))
     scaled = residual * gain
     merged = np.empty_like(pixels)

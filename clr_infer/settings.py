@@ -36,13 +36,16 @@ class Settings:
     copy_key: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse a key that is text: its bytes would depend on an encoding.
+        """Refuse a key that is text, as its bytes would depend on an encoding, and senseless sizes.
 
         Raises:
-            InputError: it is not bytes.
+            InputError: the key is not bytes, or a size is too small.
         """
         if not isinstance(self.copy_key, bytes):
             raise InputError(f"copy_key is bytes, not {type(self.copy_key).__name__}")
+        for name, least in (("side_min", 1), ("feather_px", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is at least {least}, not {getattr(self, name)}")
 
 
 DEFAULT_SETTINGS = Settings()

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .geometry import crop_mask
+from .preprocess import to_pixels
 
 __all__ = ["HEAT_LEVELS", "contact_sheet", "heat", "magnified_residual", "overlay"]
 
@@ -23,8 +24,10 @@ _HEAT = np.array([(8, 10, 44), (76, 29, 128), (190, 55, 92), (246, 135, 40), (25
 
 def magnified_residual(original: np.ndarray, protected: np.ndarray, gain: float = 10) -> np.ndarray:
     """The difference of two images, HxWx3 uint8, amplified around middle gray."""
-    difference = protected.astype(np.float32) - original
-    return np.clip(np.rint(difference * gain + 128.0), 0, 255).astype(np.uint8)
+    difference = np.subtract(protected, original, dtype=np.float32)
+    difference *= gain
+    difference += 128.0
+    return np.clip(np.rint(difference, out=difference), 0, 255, out=difference).astype(np.uint8)
 
 
 def heat(levels: np.ndarray, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -40,11 +43,14 @@ def heat(levels: np.ndarray, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """
     known = np.linspace(0, HEAT_LEVELS, len(_HEAT))
     colours = np.stack([np.interp(np.arange(256), known, one) for one in _HEAT.T], axis=-1)
-    drawn = np.rint(colours).astype(np.uint8)[np.clip(np.rint(levels), 0, 255).astype(np.uint8)]
+    if levels.dtype != np.uint8:
+        levels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    drawn = Image.fromarray(levels)
+    drawn.putpalette(np.rint(colours).astype(np.uint8).tobytes())
     gray = Image.fromarray(image).convert("L").point(lambda gray: 60 + 0.6 * gray)
-    received = mask > 0
-    drawn[received] = np.asarray(gray)[received][:, None]
-    return drawn
+    drawn = drawn.convert("RGB")
+    drawn.paste(gray, mask=Image.fromarray(mask > 0))
+    return to_pixels(drawn)
 
 
 def overlay(
@@ -58,19 +64,19 @@ def overlay(
     What lies outside the found box, or was altered, is reconstructed, and is dimmed a little to say
     so.
     """
-    shown = image
+    picture = Image.fromarray(image)
     if found_px is not None:
-        received = crop_mask(found_px, image.shape[1], image.shape[0], altered_px) > 0
-        shown = (image * 0.72 + 24.0).astype(np.uint8)
-        shown[received] = image[received]
-    picture = Image.fromarray(shown)
+        received = crop_mask(found_px, *picture.size, altered_px)
+        dimmed = picture.point(3 * [int(0.72 * level + 24.0) for level in range(256)])
+        dimmed.paste(picture, mask=Image.fromarray(received))
+        picture = dimmed
     draw = ImageDraw.Draw(picture)
     width = max(1, round(max(picture.size) / 250))
     if true_px is not None:
         _frame(draw, true_px, _TRUE, width + 2)
     if found_px is not None:
         _frame(draw, found_px, _FOUND, width)
-    return np.asarray(picture)
+    return to_pixels(picture)
 
 
 def _frame(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], colour, width: int) -> None:  # noqa: ANN001
@@ -111,4 +117,4 @@ def contact_sheet(
             draw.text((left, top + 4), caption, fill="black", font=font)
             sheet.paste(tile, (left, top + _CAPTION_PX))
         top += height
-    return np.asarray(sheet)
+    return to_pixels(sheet)

@@ -6,7 +6,7 @@ ONNX names and axes, runtime checks and, later, server configurations are all ma
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, ModelError
 
 __all__ = [
     "CELL",
@@ -17,6 +17,7 @@ __all__ = [
     "NetworkSpec",
     "TensorSpec",
     "check_inputs",
+    "not_finite",
 ]
 
 CELL = 4
@@ -127,3 +128,11 @@ def check_inputs(spec: NetworkSpec, size: int, tensors: dict[str, Any]) -> None:
         batches.add(shape[0])
     if len(batches) != 1:
         raise InputError(f"the inputs of {spec.name} have different batch sizes: {sorted(batches)}")
+
+
+def not_finite(network: str, what: str = "numbers that are not finite") -> ModelError:
+    """What to raise where a network gave what nobody can use."""
+    return ModelError(
+        f"the {network} network gave {what}: its file is damaged, or its precision is too low "
+        "(take fp32)"
+    )

@@ -34,11 +34,11 @@ def split_tiles(pixels: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """
     height, width = pixels.shape[:2]
     for top, _, _ in _spans(height, size):
-        rows = np.minimum(np.arange(top, top + size), height - 1)
         for left, _, _ in _spans(width, size):
-            columns = np.minimum(np.arange(left, left + size), width - 1)
-            tile = pixels[rows[:, None], columns].transpose(2, 0, 1).astype(np.float32)
-            yield tile / np.float32(255.0)
+            part = pixels[top : top + size, left : left + size]
+            beyond = [(0, size - length) for length in part.shape[:2]]
+            tile = np.pad(part, (*beyond, (0, 0)), mode="edge")
+            yield tile.transpose(2, 0, 1) / np.float32(255.0)
 
 
 def join_tiles(tiles: Iterable[np.ndarray], size: int, height: int, width: int) -> np.ndarray:

@@ -24,6 +24,7 @@ __all__ = [
     "confidence_among",
     "crookedness",
     "find_turn",
+    "on_side",
     "upright",
 ]
 
@@ -130,6 +131,12 @@ def _inside(width: int, height: int, degrees: float) -> tuple[int, int]:
     )
 
 
+def on_side(pixels: np.ndarray, turn: Turn) -> np.ndarray:
+    """What of a turn takes no resampling, done to an image, HxWx3: a view of it."""
+    quarters = round(turn.degrees / 90.0)
+    return np.rot90(pixels[:, ::-1] if turn.mirrored else pixels, quarters)
+
+
 def upright(pixels: np.ndarray, turn: Turn) -> np.ndarray:
     """Set an image upright.
 
@@ -141,9 +148,8 @@ def upright(pixels: np.ndarray, turn: Turn) -> np.ndarray:
         The image, of its own sides. If it was crooked it is resampled, and what is left is the
         largest rectangle that holds nothing but the picture.
     """
-    quarters = round(turn.degrees / 90.0)
-    pixels = np.rot90(pixels[:, ::-1] if turn.mirrored else pixels, quarters)
-    crooked = turn.degrees - 90.0 * quarters
+    pixels = on_side(pixels, turn)
+    crooked = turn.degrees - 90.0 * round(turn.degrees / 90.0)
     if crooked:
         height, width = pixels.shape[:2]
         rotated = Image.fromarray(pixels).rotate(crooked, Image.Resampling.BICUBIC)

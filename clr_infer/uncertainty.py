@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from .geometry import Box
+from .preprocess import strips_of
 from .residual import psnr_of_mse
 
 __all__ = ["expected_psnr_db", "spread_cells"]
@@ -21,7 +22,9 @@ def spread_cells(cells: np.ndarray, mask: np.ndarray) -> np.ndarray:
         levels, at least 1; 0 where pixels were received.
     """
     stretched = Image.fromarray(cells).resize(mask.shape[::-1], Image.Resampling.BILINEAR)
-    levels = np.clip(np.rint(np.asarray(stretched)), 1.0, 255.0).astype(np.uint8)
+    levels = np.empty(mask.shape, np.uint8)
+    for rows, strip in strips_of(stretched):
+        levels[rows] = np.clip(np.rint(strip), 1.0, 255.0)
     levels[mask > 0] = 0
     return levels
 

@@ -336,3 +336,20 @@ def test_profiles_of_other_colour_spaces_are_left_out_with_a_warning(mode, file_
 def test_gray_masks_get_no_rgb_profile():
     content = encode_image(np.asarray(PICTURE.convert("L")), format="PNG", icc_profile=SRGB)
     assert "icc_profile" not in Image.open(io.BytesIO(content)).info
+
+
+@pytest.mark.parametrize("source", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("target", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_names_in_the_exif_data_are_not_spelled_anew(source, target):
+    owner = 0xA430  # in the Exif directory, of a type that Pillow does not know
+    for name in ("\u00a9 J\u00f6rg M\u00fcller".encode(coding) for coding in ("utf-8", "latin-1")):
+        # Of as many letters as the name has bytes, which then take their places in the block.
+        exif = Image.Exif()
+        exif[ExifTags.Base.Copyright] = "x" * len(name)
+        exif[ExifTags.IFD.Exif] = {owner: "y" * len(name)}
+        block = exif.tobytes().replace(b"x" * len(name), name).replace(b"y" * len(name), name)
+        first = read_image(encode_image(np.asarray(PICTURE), format=source, exif=block))
+        written = encode_image(first.pixels, format=target, exif=first.exif)
+        for kept in (first.exif, read_image(written).exif):
+            assert kept.count(name) == 2
+            assert parsed(kept).get_ifd(ExifTags.IFD.Exif)[owner] == name.decode("latin-1")

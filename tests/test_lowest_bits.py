@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from clr_infer.lowest_bits import ROOM_BYTES, TILE_PX, grid_size, read_tiles, write_tiles
+from clr_infer.lowest_bits import (
+    ROOM_BYTES,
+    TILE_PX,
+    find_grid,
+    grid_size,
+    read_tiles,
+    write_tiles,
+)
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +116,17 @@ def test_a_mark_alone_is_no_tile(written):
     for row, column in np.ndindex(records.shape[:2]):  # all marks stay, all contents change
         broken[TILE_PX * row + 1, TILE_PX * column] ^= 1
     assert read_tiles(broken) == []
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_grid_is_found_in_pixels_of_any_layout(written, coffee, quarters, mirrored):
+    image, _ = written
+    upright = image[21:350, 13:570]
+    lying = np.rot90(upright, -quarters)
+    lying = np.ascontiguousarray(lying[:, ::-1] if mirrored else lying)
+    view = np.rot90(lying[:, ::-1] if mirrored else lying, quarters)
+    assert np.shares_memory(view, lying)
+    assert find_grid(view) == find_grid(upright) == (TILE_PX - 13, TILE_PX - 21)
+    assert read_tiles(view) == read_tiles(upright) != []
+    assert find_grid(np.rot90(coffee, quarters)) is None

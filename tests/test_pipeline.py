@@ -257,3 +257,17 @@ def test_the_canvas_has_a_limit(protected):
     received, _ = _cut(protected, BOX)
     with pytest.raises(ImageError, match="max_pixels"):
         limited.recover(received)
+
+
+def test_numbers_that_are_none_do_not_become_black_pixels(session, protected, monkeypatch):
+    run = session.runtime.run
+
+    def overflown(network, tensors):
+        outputs = run(network, tensors)
+        if network == "recover":
+            return {name: np.full_like(value, np.nan) for name, value in outputs.items()}
+        return outputs
+
+    monkeypatch.setattr(session.runtime, "run", overflown)
+    with pytest.raises(ModelError, match="recover network gave numbers that are not finite"):
+        session.recover(protected)

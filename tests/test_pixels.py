@@ -69,6 +69,34 @@ def test_frames_of_both_are_equal(coffee):
     assert np.array_equal(on_device.download(ours), HostPixels().preprocess([coffee], FRAME_PX))
 
 
+def test_awkward_shapes_are_equal_on_both():
+    ours, theirs = DevicePixels("cpu", "torch"), HostPixels()
+    rng = np.random.default_rng(0)
+    shapes = [(1, 1), (1, 7), (64, 1), (7, 9), (33, 64), (64, 64), (65, 31), (3, 400), (180, 97)]
+    for height, width in shapes:
+        image = rng.integers(0, 256, (height, width, 3), np.uint8)
+        on_device = ours.upload(image)
+        frames = ours.preprocess([on_device], 64)
+        assert np.array_equal(ours.download(frames), theirs.preprocess([image], 64))
+        frame = rng.normal(0.5, 0.6, (3, 64, 64)).astype(np.float32)
+        for feather_px in (0, 1, 6):
+            (x0, x1), (y0, y1) = np.sort(rng.uniform(0.0, 0.3, (2, 2))) + [(0.0, 0.7)] * 2
+            box = Box(*rng.choice([0.0, 1.0], 2) * (x0, y0), x1, y1)
+            found = ours.composite(on_device, torch.from_numpy(frame), box, feather_px)
+            assert np.array_equal(found, theirs.composite(image, frame, box, feather_px))
+        found, _ = ours.residual_merge(on_device, torch.from_numpy(frame - 0.5), 38.0)
+        expected, _ = theirs.residual_merge(image, frame - np.float32(0.5), 38.0)
+        assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def test_what_is_no_residual_is_none_on_a_device():
+    device = DevicePixels("cpu", "torch")
+    image = device.upload(np.full((40, 50, 3), 128, np.uint8))
+    for value in (0.0, np.nan):
+        with pytest.raises(ModelError, match="residual must be finite and not all zero"):
+            device.residual_merge(image, torch.full((3, 64, 64), value), 40.0)
+
+
 @pytest.mark.parametrize("step", ["preprocess", "composite", "residual_merge"])
 def test_a_device_that_fails_on_an_image_says_so(device, coffee, monkeypatch, step):
     def full(*_args):

@@ -9,7 +9,14 @@ from clr_infer.attacks.simulate import resize
 from clr_infer.composite import composite
 from clr_infer.errors import ImageError
 from clr_infer.geometry import Box
-from clr_infer.preprocess import check_pixels, check_size, from_frame, reduce_pixels, to_frame
+from clr_infer.preprocess import (
+    check_pixels,
+    check_size,
+    from_frame,
+    reduce_pixels,
+    to_frame,
+    to_pixels,
+)
 from clr_infer.settings import Settings
 
 
@@ -102,3 +109,14 @@ def test_only_large_images_are_reduced():
     assert reduce_pixels(image, 400 * 300) is image
     assert reduce_pixels(image, 100 * 75).shape == (75, 100, 3)
     assert reduce_pixels(np.zeros((2, 9000, 3), np.uint8), 100.0).shape == (1, 671, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 7), (1, 200), (300, 1), (33, 64), (5, 129)])
+def test_the_pixels_of_a_picture_are_all_there_and_its_own(size):
+    noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)
+    for expected in (noise, noise[..., 1]):
+        picture = Image.fromarray(expected)
+        pixels = to_pixels(picture)
+        assert pixels.dtype == np.uint8 and np.array_equal(pixels, expected)
+        pixels[:] = 0  # results may be drawn on
+        assert np.array_equal(np.asarray(picture), expected)

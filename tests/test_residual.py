@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from clr_infer.errors import ModelError
 from clr_infer.residual import merge_residual, psnr_of_mse
 from clr_infer.train.forward import merge_residual as merge_in_training
 
@@ -38,3 +39,12 @@ def test_clipping_is_counted_in_the_measured_psnr():
     residual = np.random.default_rng(2).normal(0, 1, (3, 64, 64)).astype(np.float32)
     _, measured = merge_residual(pixels, residual, 36.0)
     assert measured > 38.0
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_residual_that_is_none_does_not_pass_for_one(value):
+    residual = np.random.default_rng(3).normal(0, 1, (3, 64, 64)).astype(np.float32)
+    residual[(0, 5, 7) if value else ...] = value
+    with pytest.raises(ModelError, match="zero or not finite.*fp32"):
+        merge_residual(np.full((40, 50, 3), 128, np.uint8), residual, 40.0)
