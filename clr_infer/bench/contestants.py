@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..client import AsyncClient
+from ..errors import ServerError
 from ..image_io import read_image
 from ..session import Session
 
@@ -118,12 +119,19 @@ def peer_service(url: str, pid: int, threads: int, content: dict[str, bytes]) ->
 
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[tuple[Ask, Stats | None]]:
-        async with aiohttp.ClientSession() as http:
+        limits = {
+            "connector": aiohttp.TCPConnector(limit=0),  # as many callers as are measured
+            "timeout": aiohttp.ClientTimeout(_TIMEOUT_S),
+        }
+        async with aiohttp.ClientSession(**limits) as http:
 
             async def ask(call: str) -> bytes:
-                async with http.post(f"{url}/{call}", data=content[call]) as answer:
-                    answer.raise_for_status()
-                    return await answer.read()
+                try:
+                    async with http.post(f"{url}/{call}", data=content[call]) as answer:
+                        answer.raise_for_status()
+                        return await answer.read()
+                except (aiohttp.ClientError, TimeoutError) as error:  # counted, as the server's
+                    raise ServerError(f"the FastAPI peer did not answer: {error}") from error
 
             yield ask, None
 

@@ -17,7 +17,7 @@ from ..errors import RuntimeUnavailable, ServerError
 
 __all__ = ["main", "peer"]
 
-_START_S = 60.0
+_START_S, _END_S = 60.0, 30.0
 
 
 def main(port: int, threads: int | None) -> None:
@@ -79,7 +79,11 @@ def peer(threads: int | None = None) -> Iterator[tuple[str, int]]:
         yield url, process.pid
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _wait(url: str, process: subprocess.Popen) -> None:

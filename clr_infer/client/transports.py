@@ -31,7 +31,8 @@ _CHANNEL = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", 60_000),
+    # Servers hang up on who asks more often than every five minutes while nothing else is said.
+    ("grpc.keepalive_time_ms", 330_000),
     ("grpc.use_local_subchannel_pool", 1),  # a connection of one's own for each client
 ]
 _grpc_in: set[int] = set()  # processes that used gRPC, of which the others are parents
