@@ -119,11 +119,8 @@ def peer_service(url: str, pid: int, threads: int, content: dict[str, bytes]) ->
 
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[tuple[Ask, Stats | None]]:
-        limits = {
-            "connector": aiohttp.TCPConnector(limit=0),  # as many callers as are measured
-            "timeout": aiohttp.ClientTimeout(_TIMEOUT_S),
-        }
-        async with aiohttp.ClientSession(**limits) as http:
+        every_caller, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(_TIMEOUT_S)
+        async with aiohttp.ClientSession(connector=every_caller, timeout=timeout) as http:
 
             async def ask(call: str) -> bytes:
                 try:

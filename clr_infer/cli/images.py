@@ -39,8 +39,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         metavar="STEPS",
         help="take the time to improve the payload of each image, so that it is seen less, found "
         "more surely and, after nearly anything, recovered better: half a second a step on a core "
-        "that multiplies in bfloat16, 80 steps bring most of it, 320 are what is published; needs "
-        "PyTorch, or a server that was set up with --refine",
+        "that multiplies in bfloat16, 80 steps bring most of it without JPEG, 320 are what is "
+        "published; needs PyTorch, or a server that was set up with --refine",
     )
     protect.add_argument(
         "--copy",
@@ -110,9 +110,9 @@ def add_networks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime",
         default="auto",
-        help="auto (default: the fastest that works here; on a CPU OpenVINO's int8 where it is "
-        "installed), onnxruntime, openvino, torch (+compile, +bf16, ...), tensorrt, tensorrt-rtx, "
-        "onnxruntime-cuda or onnxruntime-tensorrt; what works here: clr-infer env",
+        help="auto (default: the fastest that works here; on a CPU OpenVINO's int8 if it and "
+        "the processor have it), onnxruntime, openvino, torch (+compile, +bf16, ...), tensorrt, "
+        "tensorrt-rtx, onnxruntime-cuda or onnxruntime-tensorrt; what works here: clr-infer env",
     )
     parser.add_argument("--weights", type=Path, metavar="DIR", help="weights other than our own")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")

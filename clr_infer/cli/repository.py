@@ -50,7 +50,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         dest="refining",
         action="store_true",
         help="also serve clr_refine, for clients that protect with --refine: one image at a time, "
-        "in seconds on a GPU or minutes on a CPU; needs PyTorch where the server runs",
+        "in half a second a step on a CPU core; needs PyTorch where the server runs",
     )
 
 

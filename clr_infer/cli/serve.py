@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from ..errors import RuntimeUnavailable, ServerError, UsageError
+from ..extras import require_installed
 from ..image_io import image_size
 from ..samples import SAMPLE
 from ..settings import Settings
@@ -72,7 +73,6 @@ def _serve(args: argparse.Namespace) -> int:
     except ImportError as error:
         message = f'serving needs pip install "clr_infer[serve]" ({error})'
         raise RuntimeUnavailable(message) from error
-    from ..refine import Refiner
     from ..runtimes import open_runtime
     from ..serving.profiles import chosen_profile
     from ..weights import Weights
@@ -90,7 +90,7 @@ def _serve(args: argparse.Namespace) -> int:
     if args.cpu_runtime != "onnxruntime":
         open_runtime(args.cpu_runtime, weights).close()  # or say what to install, at once
     if args.refining:
-        Refiner(weights)  # likewise
+        require_installed("torch", "refining", "export")
     options = ServeOptions(
         host=args.host,
         http_port=args.http_port,

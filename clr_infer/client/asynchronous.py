@@ -96,7 +96,7 @@ class AsyncClient:
         """Protect an image, see :meth:`clr_infer.Session.protect`.
 
         A server refines if it was told to serve that, one image after the other, and until nobody
-        waits any more: ``timeout_s`` has to hold the seconds, or on a CPU minutes, of an image.
+        waits any more: ``timeout_s`` has to hold the seconds or minutes of an image.
         """
         options = _protecting(psnr_db, refine, copy)
         return await self.call(pixels_call("protect", image, self.settings, options))

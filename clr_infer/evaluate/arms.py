@@ -212,7 +212,8 @@ def measure_arms(
         seed: of the crops.
         workers: processes that share the work out; the result is the same for any number.
         opener: how the session was opened; opens it again in each of several processes. Where an
-            arm needs PyTorch it has the same threads, or one, as its last bits depend on them.
+            arm needs PyTorch it has the same threads, or one, as its last bits depend on them;
+            refining has those of the session.
         progress: draw a bar on standard error.
 
     Returns:

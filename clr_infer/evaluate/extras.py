@@ -1,9 +1,8 @@
 """The libraries that only evaluation needs, imported when first used."""
 
-from importlib.util import find_spec
 from typing import Any
 
-from ..extras import load_extra, unavailable
+from ..extras import load_extra, require_installed
 
 __all__ = ["matplotlib_figure", "require_extras", "scipy_ndimage"]
 
@@ -36,9 +35,4 @@ def require_extras() -> None:
         RuntimeUnavailable: a library is not installed.
     """
     scipy_ndimage()
-    try:
-        found = find_spec("matplotlib") is not None
-    except ValueError:  # something that is no module stands in its place
-        found = False
-    if not found:
-        raise unavailable("matplotlib", *_FOR)
+    require_installed("matplotlib", *_FOR)

@@ -133,10 +133,6 @@ def _weight_files(
     return files
 
 
-def _image_models(profile: Profile) -> list[ImageModelSpec]:
-    return [*IMAGE_MODELS.values(), *([REFINE_MODEL] if profile.refine else [])]
-
-
 def _engine(spec: NetworkSpec, engines: Path | None) -> bytes:
     if engines is None:
         raise UsageError("target tensorrt needs engines: a folder with one NAME.plan per network")

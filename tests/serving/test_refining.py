@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import io
+import sys
 import time
 
 import numpy as np
@@ -13,7 +14,14 @@ import clr_infer
 from clr_infer.cli import main
 from clr_infer.client import Client, Retry
 from clr_infer.client.calls import pixels_call
-from clr_infer.errors import DeadlineExceeded, InputError, ModelNotServed, ServerUnavailable
+from clr_infer.client.transports import _CHANNEL
+from clr_infer.errors import (
+    DeadlineExceeded,
+    InputError,
+    ModelNotServed,
+    RuntimeUnavailable,
+    ServerUnavailable,
+)
 from clr_infer.serving.contract import REFINE_MODEL
 from clr_infer.serving.profiles import chosen_profile
 from clr_infer.serving.repository import repository_texts, write_repository
@@ -76,7 +84,8 @@ def test_what_nobody_waits_for_any_more_is_not_refined_to_the_end(refining, smal
 def test_others_are_answered_meanwhile_and_a_full_queue_says_so(refining, session, small):
     expected = session.protect(small).image
     url = refining.urls["grpc"]
-    with Client(url, timeout_s=30.0) as client, Client(url, timeout_s=4.0) as hasty:
+    options = {"timeout_s": 4.0, "retry": Retry(budget=0)}
+    with Client(url, timeout_s=30.0) as client, Client(url, **options) as hasty:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
 
             def refine():
@@ -86,7 +95,7 @@ def test_others_are_answered_meanwhile_and_a_full_queue_says_so(refining, sessio
             time.sleep(1.0)
             np.testing.assert_array_equal(client.protect(small).image, expected)
             outcomes = [type(one) for _, one in under_way.result()]
-    assert outcomes.count(ServerUnavailable) + outcomes.count(DeadlineExceeded) == 24
+    assert outcomes.count(DeadlineExceeded) == 1 + 16 and outcomes.count(ServerUnavailable) == 7
     with Client(url, timeout_s=60.0) as client:
         assert client.protect(small, refine=1).psnr_db > 38
 
@@ -113,6 +122,17 @@ def test_the_command_takes_the_time_it_needs(refining, tmp_path, small):
     assert main([*words, "-o", str(tmp_path / "best.png"), "--refine", "2"]) == 0
     plain, best = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("plain", "best"))
     assert (plain != best).any()
+
+
+def test_what_it_needs_is_asked_for_before_a_server_is_started(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main(["serve", "--refine"]) == RuntimeUnavailable.exit_code
+    assert "refining needs torch" in capsys.readouterr().err
+
+
+def test_a_connection_is_asked_after_less_often_than_servers_allow():
+    # Theirs is five minutes while nothing else is said; refining may take longer.
+    assert dict(_CHANNEL)["grpc.keepalive_time_ms"] > 5 * 60 * 1000
 
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
