@@ -277,7 +277,7 @@ def _read(received: np.ndarray, settings: Settings) -> FragileCopy | None:
     frame = (left, top, left + width, top + height)
     x0, y0, x1, y1 = _shown_px(received, own, frame, image, settings)
     box_px = (x0 - left, y0 - top, x1 - left, y1 - top)
-    altered_px = _altered_px(own, box_px, columns, rows)
+    altered_px = _altered_px(own, box_px)
     located = Located(
         protected=True,
         confidence=1.0,
@@ -354,18 +354,16 @@ def _is_shown(
     return float(np.abs(difference).mean()) <= _ALIKE_LEVELS
 
 
-def _altered_px(tiles: Sequence[Tile], box_px: Px, columns: int, rows: int) -> tuple[Px, ...]:
+def _altered_px(tiles: Sequence[Tile], box_px: Px) -> tuple[Px, ...]:
     """Tiles that lie in what was received and are not whole, as runs along rows, in canvas pixels.
 
     Args:
         tiles: those that are whole.
         box_px: where the received image lies in the canvas.
-        columns: of the canvas, in tiles.
-        rows: the same, downwards.
     """
     whole = {(tile.column, tile.row) for tile in tiles}
     x0, y0 = (-(-at // TILE_PX) for at in box_px[:2])
-    x1, y1 = min(box_px[2] // TILE_PX, columns), min(box_px[3] // TILE_PX, rows)
+    x1, y1 = (at // TILE_PX for at in box_px[2:])
     found = []
     for row in range(y0, y1):
         start = x0

@@ -1,4 +1,7 @@
-"""What the three calls give back: frozen, with numpy arrays and plain values only."""
+"""What the three calls give back: frozen, with numpy arrays and plain values only.
+
+Results are compared as objects: two of them hold arrays, which have no one answer to "equal".
+"""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +14,7 @@ from .geometry import UPRIGHT, Box, Turn
 __all__ = ["Located", "Protected", "Recovered", "Simulated"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Protected:
     """A protected image.
 
@@ -29,7 +32,7 @@ class Protected:
     copy_psnr_db: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Located:
     """Where a received image lay in its original.
 
@@ -79,7 +82,7 @@ class Located:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recovered:
     """The original as far as it can be recovered.
 
@@ -138,7 +141,7 @@ class Recovered:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Simulated:
     """An image as JPEG would leave it.
 

@@ -15,15 +15,13 @@ _MCU_PX = 16
 
 def _spans(length: int, size: int) -> list[tuple[int, int, int]]:
     """Of one axis: where each tile starts, and the first and the last pixel kept of it."""
-    step = size - 2 * _MCU_PX
-    starts = range(0, max(length - _MCU_PX, 1), step) if length > size else [0]
     spans = []
-    for start in starts:
+    for start in range(0, length, size - 2 * _MCU_PX):
         first = start + _MCU_PX if start else 0
-        last = start + size - _MCU_PX if start + size < length else length
-        spans.append((start, first, min(last, length)))
-        if last >= length:
+        if start + size >= length:
+            spans.append((start, first, length))
             break
+        spans.append((start, first, start + size - _MCU_PX))
     return spans
 
 

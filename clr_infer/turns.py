@@ -255,7 +255,7 @@ def find_turn(
     """
     views = _Views(first, look_at)
     sought = thorough or views.look.confidence >= threshold
-    if views.look.score < SURE and (sought or views.look.score >= _HALF):
+    if sought or views.look.score >= _HALF:
         views.reflect()
     if views.look.score < _LIKELY and sought:
         best = side = views.look_among(SIDES)

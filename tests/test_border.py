@@ -37,6 +37,12 @@ def test_borders_of_any_side_and_colour_are_found(raccoon, widths, colour):
     _near(found, (left, top, left + width, top + height))
 
 
+def test_bars_of_two_colours_are_found(raccoon):
+    height, width = raccoon.shape[:2]
+    framed = _framed(_framed(raccoon, 30, 0, 50, 0, 255), 0, 40, 0, 20, 0)
+    _near(inside_border(framed, DEFAULT_SETTINGS), (30, 40, 30 + width, 40 + height))
+
+
 def test_a_border_is_found_after_resizing_and_jpeg(raccoon):
     height, width = raccoon.shape[:2]
     framed = _framed(raccoon, 40, 40, 40, 40)
@@ -70,6 +76,13 @@ def test_what_lies_on_its_side_within_a_border_is_found_if_it_is_sought(
 def test_photographs_have_none(raccoon, coffee):
     for image in (raccoon, coffee):
         assert inside_border(image, DEFAULT_SETTINGS) is None
+
+
+def test_a_clear_sky_is_none(raccoon):
+    sky = raccoon.copy()
+    grain = np.random.default_rng(0).integers(-4, 5, sky[:60].shape)
+    sky[:60] = np.array([110, 150, 210]) + grain
+    assert inside_border(sky, DEFAULT_SETTINGS) is None
 
 
 def test_nothing_is_cut_from_plain_images_or_below_the_limits(raccoon):
@@ -144,9 +157,33 @@ def test_only_what_the_original_does_not_show_was_added():
         return was_added(pixels, inside, box, size, lambda: (frame, unsure * uncertainty))
 
     assert not added(190) and added(90)
-    assert not added(90, unsure=6)
-    assert added(200, Box(0.0, 0.2, 0.8, 0.8))  # no room for a border in the frame
+    assert not added(90, unsure=6) and not added(192, unsure=0)
+    for cramped in (Box(0.0, 0.2, 0.8, 0.8), Box(0.2, 0.2, 1.0, 0.8), Box(0.2, 0.2, 0.8, 1.0)):
+        assert added(200, cramped)  # no room for a border in the frame
     assert not added(90, inside=(2, 2, 98, 78))  # too narrow to say
+
+
+@pytest.mark.parametrize("side", ["left", "top", "right", "bottom"])
+def test_each_side_of_a_border_is_compared_with_its_own_place(side):
+    size, pixels = 256, np.full((110, 130, 3), 200, np.uint8)
+    strips = {  # in the frame, where a picture at (77, 64, 179, 128) has this border around it
+        "left": np.s_[56:144, 51:76],
+        "top": np.s_[56:64, 51:218],
+        "right": np.s_[56:144, 180:218],
+        "bottom": np.s_[128:144, 51:218],
+    }
+    alike, other = np.full((size, size), 90.0), np.full((size, size), 200.0)
+    for place in strips.values():
+        alike[place] = 200.0
+    other[strips[side]] = 90.0
+
+    def added(levels: np.ndarray) -> bool:
+        frame = np.stack(3 * [levels / 255]).astype(np.float32)
+        unsure = np.full((64, 64), 10 / 255, np.float32)
+        inside, box = (20, 10, 100, 90), Box(0.3, 0.25, 0.7, 0.5)
+        return was_added(pixels, inside, box, size, lambda: (frame, unsure))
+
+    assert not added(alike) and added(other)
 
 
 @pytest.mark.parametrize("steps", ["", "jpeg=70"])

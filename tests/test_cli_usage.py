@@ -12,6 +12,7 @@ from clr_infer.cli import build_parser, main
     [
         ["protect", "a.png", "b.png", "-o", "one.png"],
         ["protect", "a.png", "b.png", "-o", "-"],
+        ["protect", "a.png", "-o", "-", "--json"],
         ["protect", "a.png", "-o", "x.png", "--quality", "50"],
         ["protect", "a.png", "-o", "x.png", "--format", "jpeg"],
         ["protect", "a.png", "-o", "x.jpg", "--copy"],

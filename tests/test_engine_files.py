@@ -1,13 +1,22 @@
 """Sidecars: what is written is read, and every difference to this machine is named."""
 
+import ctypes
 import dataclasses
 import hashlib
+import importlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from clr_infer.engine_files import Sidecar, check_engine, import_flavour, platform_name
-from clr_infer.errors import EngineMismatch, UsageError
+from clr_infer.engine_files import (
+    Sidecar,
+    check_engine,
+    device_capability,
+    import_flavour,
+    platform_name,
+)
+from clr_infer.errors import EngineMismatch, RuntimeUnavailable, UsageError
 
 PLAN = b"a plan"
 SIDECAR = Sidecar(
@@ -36,6 +45,8 @@ HERE = {
 def test_what_is_written_is_read():
     assert Sidecar.from_json(SIDECAR.to_json()) == SIDECAR
     assert SIDECAR.batch_max == 4
+    profile = {**SIDECAR.profile, "crop_box": {"max": [2, 4]}}
+    assert dataclasses.replace(SIDECAR, profile=profile).batch_max == 2
 
 
 @pytest.mark.parametrize(
@@ -110,6 +121,34 @@ def test_which_gpus_an_engine_covers(built, gpu, fits):
     else:
         with pytest.raises(EngineMismatch, match="compute capability"):
             check_engine(sidecar, PLAN, **HERE | {"capability": gpu})
+
+
+@pytest.mark.parametrize(
+    ("codes", "found"),
+    [({}, "9.0"), ({"init": 100}, None), ({"device": 101}, None), ({"attribute": 1}, None)],
+)
+def test_the_driver_is_asked_what_a_gpu_can(monkeypatch, codes, found):
+    def attribute(value, number, device):
+        value._obj.value = {75: 9, 76: 0}[number]
+        return codes.get("attribute", 0)
+
+    driver = SimpleNamespace(
+        cuInit=lambda flags: codes.get("init", 0),
+        cuDeviceGet=lambda device, index: codes.get("device", 0),
+        cuDeviceGetAttribute=attribute,
+    )
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
+    assert device_capability() == found
+
+
+@pytest.mark.parametrize("error", [ImportError, OSError])
+def test_a_library_that_is_missing_or_broken_says_what_to_install(monkeypatch, error):
+    def broken(name):
+        raise error("libnvinfer.so is missing")
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    with pytest.raises(RuntimeUnavailable, match=r"clr_infer\[tensorrt\].*libnvinfer"):
+        import_flavour("tensorrt")
 
 
 def test_unknown_flavours_are_refused():

@@ -46,6 +46,13 @@ def test_the_error_is_that_of_the_copy(coffee):
     assert psnr_of_mse(error**2) > 27
 
 
+def test_an_error_beyond_what_is_noted_is_noted_as_the_largest():
+    noise = 255 * np.random.default_rng(0).integers(0, 2, (192, 192, 3), np.uint8)
+    assert code_copy(noise).error > 64
+    found = _read(_marked(noise))
+    assert found.image is not None and (found.cell_uncertainty == 63.75).all()
+
+
 @pytest.mark.parametrize(
     "box_px", [(0, 0, 600, 400), (1, 1, 301, 201), (217, 103, 523, 333), (300, 200, 600, 400)]
 )
@@ -95,6 +102,13 @@ def test_what_was_painted_over_along_the_edge_of_the_original_is_told(marked):
     assert _read(cut).located.box_px == (50, 40, 550, 298)
 
 
+def test_tiles_that_are_altered_all_along_an_edge_of_a_fragment_are_no_part_of_it(marked):
+    cut = marked[32:352, 64:384].copy()
+    cut[:, :TILE_PX] |= 1
+    cut[-TILE_PX:] |= 1
+    assert _read(cut).located.box_px == (64 + TILE_PX, 32, 384, 352 - TILE_PX)
+
+
 def test_small_fragments_are_altered_as_well(marked):
     painted = marked[150:280, 210:360].copy()
     painted[60:64, 60:64] = 0
@@ -113,7 +127,8 @@ def test_borders_around_it_are_no_part_of_the_picture(marked, colour):
     framed[32:302, 64:394] = marked[65:335, 129:459]  # cut off the grid on every side
     place = _read(framed).located  # two lines beside a border count as mixed with it
     assert place.picture_px == (66, 34, 392, 300) and place.box_px == (131, 67, 457, 333)
-    framed[::2, ::3] ^= 2  # plain no more: what cannot be told from it is left out
+    framed ^= np.random.default_rng(0).integers(0, 64, framed.shape, np.uint8)
+    # plain no more: what cannot be told from it is left out
     framed[32:302, 64:394] = marked[65:335, 129:459]
     x0, y0, x1, y1 = _read(framed).located.picture_px
     assert 64 <= x0 < 64 + TILE_PX and 394 - TILE_PX < x1 <= 394
@@ -221,13 +236,22 @@ def _forged(image: np.ndarray, facts: tuple[int, int, int]) -> np.ndarray:
 
 def test_forged_tiles_do_no_harm(coffee):
     assert _read(_forged(coffee, (600, 400, 0))) is None  # no bytes at all
-    assert _read(_forged(coffee, (64, 64, 100 << 8))) is None  # tiles beyond the image
-    assert _read(_forged(coffee, (600, 400, 100 << 8))).image is None  # no AVIF
+    for size in ((64, 64), (575, 400), (600, 383)):  # tiles beyond the image
+        assert _read(_forged(coffee, (*size, 100 << 8))) is None
+    found = _read(_forged(coffee, (600, 400, 100 << 8)))
+    assert found.image is None and found.cell_uncertainty.min() > 0  # no AVIF, and none is exact
     assert _read(_forged(coffee, (600, 400, 0xFFFFFF << 8))).image is None  # never complete
     assert _read(_forged(coffee, (6000, 2500, 100 << 8))).image is None
     assert _read(_forged(coffee, (8000, 8000, 100 << 8))) is None  # far larger than what is there
     with pytest.raises(ImageError, match="limit"):
         _read(_forged(coffee, (4000, 3000, 100 << 8)), Settings(max_pixels=10_000_000))
+
+
+def test_a_copy_that_is_not_the_one_it_says_is_not_believed(coffee, monkeypatch):
+    monkeypatch.setattr(fragile_copy, "_name", lambda _: b"anything")
+    marked = _marked(coffee)
+    monkeypatch.undo()
+    assert _read(marked).image is None
 
 
 @pytest.mark.parametrize("size", [(5000, 5000), (16000, 16000)])
@@ -264,6 +288,32 @@ def test_larger_images_keep_a_copy_of_a_megapixel(raccoon):
     assert 0.9 * 2**20 < found.image.shape[0] * found.image.shape[1] <= 1.01 * 2**20
 
 
+@pytest.mark.parametrize("growth", [0.01, 0.035, 0.1])
+def test_the_coding_that_is_kept_fits_and_fills_the_room(growth):
+    sizes, asked = (100 * np.exp(growth * np.arange(91))).astype(int).tolist(), []
+
+    def coded(quality: int) -> bytes:
+        asked.append(quality)
+        return bytes(sizes[quality])
+
+    for room in (50, 103, 150, 233, 400, 10**6):
+        asked.clear()
+        found, fitting = fragile_copy._fitting(coded, room), [s for s in sizes[1:] if s <= room]
+        assert len(asked) == len(set(asked))
+        if fitting:
+            assert len(found) in fitting and (len(found) > 0.94 * room or len(found) == fitting[-1])
+        else:
+            assert found is None
+
+
+def test_what_does_not_fit_is_halved_and_halved_again(monkeypatch):
+    monkeypatch.setattr(fragile_copy, "_avif", lambda image, _: bytes(image.size // 3))
+    image = np.zeros((100, 200, 3), np.uint8)
+    coded = [fragile_copy._encoded(image, room) for room in (20000, 15000, 6000, 4000)]
+    assert [len(one) for one in coded[:3]] == pytest.approx([20000, 10000, 5000], rel=0.02)
+    assert coded[3] is None
+
+
 def test_busy_images_shrink_until_they_fit():
     noise = np.random.default_rng(0).integers(0, 256, (192, 192, 3), np.uint8)
     assert _read(_marked(noise)).image.shape[0] in (136, 192)
@@ -273,6 +323,14 @@ def test_busy_images_shrink_until_they_fit():
 def test_an_image_that_cannot_hold_itself_is_refused(coffee, size):
     with pytest.raises(ImageError, match="too small to hold a copy"):
         code_copy(resize_pixels(coffee, *size))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_side_too_long_to_be_noted_is_refused(swapped):
+    for side, reason in ((65535, "too small to hold a copy"), (65536, "a side may have 65535")):
+        long = np.zeros((side, 32, 3), np.uint8)
+        with pytest.raises(ImageError, match=reason):
+            code_copy(long.swapaxes(0, 1) if swapped else long)
 
 
 def test_pillow_without_avif_says_what_to_install(coffee, monkeypatch):

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from clr_infer.geometry import Box, box_iou, box_to_pixels, canvas_size, crop_mask, placed_box
+from clr_infer.geometry import (
+    Box,
+    box_iou,
+    box_to_pixels,
+    canvas_size,
+    common_px,
+    crop_mask,
+    enclosing_px,
+    placed_box,
+)
 
 
 def test_iou_of_known_boxes():
@@ -10,6 +19,12 @@ def test_iou_of_known_boxes():
     assert box_iou(full, Box(0, 0, 0.5, 1)) == pytest.approx(0.5)
     assert box_iou(Box(0, 0, 0.5, 0.5), Box(0.5, 0.5, 1, 1)) == 0
     assert box_iou(Box(0, 0, 0.6, 1), Box(0.4, 0, 1, 1)) == pytest.approx(0.2)
+    for apart in (Box(0.6, 0, 1, 0.4), Box(0, 0.6, 0.4, 1), Box(0.6, 0.6, 1, 1)):
+        assert box_iou(Box(0, 0, 0.4, 0.4), apart) == box_iou(apart, Box(0, 0, 0.4, 0.4)) == 0
+
+
+def test_a_box_that_ends_before_it_starts_keeps_nothing():
+    assert Box(0.6, 0, 0.4, 1).area == Box(0, 0.6, 1, 0.4).area == 0
 
 
 @pytest.mark.parametrize("size", [(768, 512), (1, 1), (33, 1000)])
@@ -35,11 +50,24 @@ def test_a_crop_finds_its_place_in_the_canvas_again():
         assert placed_box(box, *crop) == px
 
 
-def test_a_sloppy_box_still_places_the_whole_crop():
-    width, height = canvas_size(Box(0.2, 0.3, 1.0, 1.0), 101, 77)
-    x0, y0, x1, y1 = placed_box(Box(0.2, 0.3, 1.0, 1.0), 101, 77)
+@pytest.mark.parametrize(
+    "box", [Box(0.2, 0.3, 1.0, 1.0), Box(-0.1, -0.2, 0.7, 0.6), Box(0.4, 0.3, 1.1, 1.2)]
+)
+def test_a_sloppy_box_still_places_the_whole_crop(box):
+    width, height = canvas_size(box, 101, 77)
+    x0, y0, x1, y1 = placed_box(box, 101, 77)
     assert (x1 - x0, y1 - y0) == (101, 77)
-    assert x1 <= width and y1 <= height
+    assert 0 <= x0 and 0 <= y0 and x1 <= width and y1 <= height
+
+
+def test_a_box_beyond_the_frame_makes_no_canvas_smaller_than_its_crop():
+    assert canvas_size(Box(-0.1, -0.1, 1.0, 1.1), 101, 77) == (101, 77)
+
+
+def test_what_boxes_in_pixels_have_in_common_and_what_holds_both():
+    a, b = (0, 2, 5, 9), (1, 1, 7, 4)
+    assert common_px(a, b) == common_px(b, a) == (1, 2, 5, 4)
+    assert enclosing_px(a, b) == enclosing_px(b, a) == (0, 1, 7, 9)
 
 
 def test_mask_is_white_inside_only():

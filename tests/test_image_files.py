@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from clr_infer.errors import ImageError, OutputError
+from clr_infer.image_files import read_bytes
 from clr_infer.image_io import encode_image, format_for, read_image, write_bytes
 from clr_infer.settings import Settings
 
@@ -101,6 +102,16 @@ def test_a_pipe_that_takes_the_place_of_a_file_is_refused_without_waiting(tmp_pa
     monkeypatch.setattr(os, "stat", lambda *_, **__: before)
     with seconds(2), pytest.raises(ImageError, match="not a regular file"):
         read_image(pipe)
+
+
+def test_of_a_file_that_grows_no_more_is_read_than_was_allowed(tmp_path, monkeypatch):
+    path = tmp_path / "file.png"
+    path.write_bytes(CONTENT)
+    before = os.stat(path)
+    path.write_bytes(CONTENT + bytes(1000))
+    monkeypatch.setattr(os, "stat", lambda *_, **__: before)
+    monkeypatch.setattr(os, "fstat", lambda *_: before)
+    assert read_bytes(path, Settings(max_file_bytes=len(CONTENT))) == CONTENT
 
 
 def test_an_unreadable_file_is_refused(open_folder):

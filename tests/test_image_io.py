@@ -9,7 +9,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 
 from clr_infer import image_io
 from clr_infer.errors import ImageError, InputError
-from clr_infer.image_io import encode_image, format_for, image_size, read_image
+from clr_infer.image_io import encode_image, format_for, image_size, is_lossy, read_image
 from clr_infer.settings import Settings
 
 HEIGHT, WIDTH = 47, 63
@@ -345,3 +345,13 @@ def test_pillow_can_write_every_suffix(tmp_path):
 def test_unknown_suffixes_are_refused_with_the_list(tmp_path, name):
     with pytest.raises(InputError, match=r"must be one of \.png, \.jpg, \.jpeg, \.webp, \.tif"):
         format_for(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "quality", "loses"),
+    [("JPEG", None, True), ("WEBP", 100, True), ("WEBP", None, False), ("PNG", None, False)],
+)
+def test_what_is_called_lossy_loses_something_and_nothing_else_does(file_format, quality, loses):
+    noise = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
+    back = read_image(encode_image(noise, format=file_format, quality=quality)).pixels
+    assert is_lossy(file_format, quality) == loses == (not np.array_equal(back, noise))

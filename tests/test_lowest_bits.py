@@ -54,8 +54,19 @@ def test_the_least_part_that_must_hold_a_tile_shows_it(written):
     side = 2 * TILE_PX - 1
     for x0, y0 in ((1, 1), (16, 3), (31, 30)):
         assert len(_places(image[y0 : y0 + side, x0 : x0 + side], records)) == 1
+    assert len(_places(image[:TILE_PX, :TILE_PX], records)) == 1
     assert not read_tiles(image[1 : TILE_PX + 31, 1 : TILE_PX + 31])
+    assert not read_tiles(image[1 : TILE_PX + 31]) and not read_tiles(image[:, 1 : TILE_PX + 31])
     assert not read_tiles(image[: TILE_PX - 1, :])
+
+
+@pytest.mark.parametrize("height", [TILE_PX, 63, 95, 126, 158])
+def test_a_single_whole_tile_is_found_wherever_it_lies(written, height):
+    image, records = written
+    for top in range(height - TILE_PX + 1):
+        screen = np.zeros((height, 48, 3), np.uint8)
+        screen[top : top + TILE_PX, 9 : 9 + TILE_PX] = image[:TILE_PX, :TILE_PX]
+        assert _places(screen, records) == {(9, top, 0, 0)}
 
 
 @pytest.mark.parametrize("bit", [1, 2, 128])
@@ -78,15 +89,16 @@ def test_a_small_part_of_a_large_picture_is_found(written, rocket):
     assert _places(screen, records) == expected
 
 
-def test_a_part_of_a_quarter_of_the_height_is_found_wherever_it_lies(written):
-    image, records = written
+@pytest.mark.parametrize("wide", [1200, 6000])
+def test_a_part_of_a_quarter_of_the_height_is_found_wherever_it_lies(written, wide):
+    image = written[0][: 6 * TILE_PX]
     height, width = image.shape[:2]
-    screen = np.zeros((4 * height, 2 * width, 3), np.uint8)
+    screen = np.zeros((4 * height, wide, 3), np.uint8)
     for top in np.linspace(0, 3 * height, 13).astype(int):
         screen[:] = 0
         screen[top : top + height, :width] = image
         found = read_tiles(screen)
-        assert len(found) == records.shape[0] * records.shape[1]
+        assert len(found) == 6 * (width // TILE_PX)
         assert {tile.top % TILE_PX for tile in found} == {top % TILE_PX}
 
 
@@ -108,6 +120,9 @@ def test_a_key_hides_tiles_from_others(coffee):
     write_tiles(image, np.zeros((rows, columns, ROOM_BYTES), np.uint8), b"secret")
     assert len(read_tiles(image, b"secret")) == rows * columns
     assert not read_tiles(image) and not read_tiles(image, b"other")
+    image, alike = coffee.copy(), 100 * b"x"
+    write_tiles(image, np.zeros((rows, columns, ROOM_BYTES), np.uint8), alike + b"ours")
+    assert read_tiles(image, alike + b"ours") and not read_tiles(image, alike + b"theirs")
 
 
 def test_a_mark_alone_is_no_tile(written):

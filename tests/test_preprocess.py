@@ -8,7 +8,7 @@ from PIL import ExifTags, Image
 from clr_infer.attacks.simulate import resize
 from clr_infer.composite import composite
 from clr_infer.errors import ImageError
-from clr_infer.geometry import Box
+from clr_infer.geometry import FULL_FRAME, Box
 from clr_infer.preprocess import (
     check_pixels,
     check_size,
@@ -104,9 +104,19 @@ def test_composite_keeps_received_pixels_beyond_the_soft_edge():
     assert 0 < out[79, 100].max() < 255 or received[79, 50].max() < 10
 
 
+def test_no_edge_is_soft_where_the_frame_ends():
+    received = np.random.default_rng(1).integers(100, 256, (80, 100, 3), dtype=np.uint8)
+    black = np.zeros((3, 64, 64), np.float32)
+    assert np.array_equal(composite(received, black, FULL_FRAME, 6), received)
+    corner = composite(received, black, Box(0.5, 0.5, 1.0, 1.0), 6)
+    assert np.array_equal(corner[86:, 106:], received[6:, 6:])
+    assert (corner[80:, 100] < 100).all() and (corner[80, 100:] < 100).all()
+
+
 def test_only_large_images_are_reduced():
     image = np.zeros((300, 400, 3), np.uint8)
-    assert reduce_pixels(image, 400 * 300) is image
+    for area in (400 * 300, 500 * 500):
+        assert reduce_pixels(image, area) is image
     assert reduce_pixels(image, 100 * 75).shape == (75, 100, 3)
     assert reduce_pixels(np.zeros((2, 9000, 3), np.uint8), 100.0).shape == (1, 671, 3)
 

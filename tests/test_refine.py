@@ -46,6 +46,21 @@ def test_steps_change_the_payload_and_keep_the_strength(refiner, coffee):
     np.testing.assert_array_equal(refined, refiner.residual(coffee, 2))  # the same each time
 
 
+@pytest.mark.gpu
+def test_on_a_gpu_it_is_that_of_the_cpu(gpu, coffee, monkeypatch):
+    """Noise differs between devices, and so the steps: not where they begin, nor the strength."""
+    refiners = [Refiner(Weights())]
+    with monkeypatch.context() as without:
+        without.setattr(torch.cuda, "is_available", lambda: False)
+        refiners.append(Refiner(Weights()))
+    assert gpu.type in ("cpu", refiners[0].device.type) and refiners[1].device.type == "cpu"
+    plain, expected = (refiner.residual(coffee, 0) for refiner in refiners)
+    np.testing.assert_allclose(plain, expected, atol=0.5 / 255)
+    refined = refiners[0].residual(coffee, 4)  # JPEG and the median are among them
+    assert np.isfinite(refined).all() and np.abs(refined - plain).max() > 0.5 / 255
+    assert residual_psnr_db(refined) == pytest.approx(residual_psnr_db(expected), abs=0.01)
+
+
 def test_whoever_watches_it_can_end_it(session, refiner, coffee):
     small, seen = np.ascontiguousarray(coffee[:96, :128]), []
     refined = session.protect(small, refine=2, progress=seen.append)

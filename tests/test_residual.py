@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from clr_infer.errors import ModelError
-from clr_infer.residual import merge_residual, psnr_of_mse
+from clr_infer.residual import mean_squared_error, merge_residual, psnr_of_mse
 from clr_infer.train.forward import merge_residual as merge_in_training
 
 
@@ -41,8 +41,14 @@ def test_clipping_is_counted_in_the_measured_psnr():
     assert measured > 38.0
 
 
-@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-@pytest.mark.filterwarnings("ignore:invalid value")
+def test_the_mean_squared_error_is_that_of_all_pixels():
+    a, b = np.random.default_rng(4).integers(0, 256, (2, 300, 7, 3), np.uint8)
+    expected = np.square(a.astype(float) - b).mean()
+    assert mean_squared_error(a, b) == mean_squared_error(b, a) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf, 1e30])
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
 def test_a_residual_that_is_none_does_not_pass_for_one(value):
     residual = np.random.default_rng(3).normal(0, 1, (3, 64, 64)).astype(np.float32)
     residual[(0, 5, 7) if value else ...] = value

@@ -41,7 +41,10 @@ def test_what_exists_is_kept_without_force_and_after_failures(tmp_path):
 
 
 def test_what_somebody_else_made_meanwhile_is_kept(tmp_path):
-    with pytest.raises(OutputError, match="exists"), staged_folders(tmp_path, ["a"]) as staging:
+    with (
+        pytest.raises(OutputError, match=r"^\S+ exists"),
+        staged_folders(tmp_path, ["a"]) as staging,
+    ):
         _fill(staging, "a", "ours")
         _fill(tmp_path, "a", "theirs")
     assert (tmp_path / "a" / "file").read_text() == "theirs"
@@ -85,6 +88,12 @@ def test_an_interruption_leaves_no_file_that_was_not_there(tmp_path, monkeypatch
         (staging / "a").write_text("new")
         monkeypatch.setattr(os, "rename", interrupted)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_may_not_be_entered_is_told_before_long_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.W_OK)  # root may do anything
+    with pytest.raises(OutputError, match="not writable"):
+        refuse_unwritable(tmp_path / "x.json")
 
 
 def test_a_file_that_cannot_be_written_is_told_before_long_work(tmp_path):

@@ -17,6 +17,8 @@ def test_tiles_join_to_what_was_split(height, width):
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     tiles = list(split_tiles(pixels, 64))
     assert all(tile.shape == (3, 64, 64) and tile.dtype == np.float32 for tile in tiles)
+    rows, columns = (max(1, -(-(side - 32) // 32)) for side in (height, width))
+    assert len(tiles) == rows * columns  # each after the first adds what does not overlap
     np.testing.assert_array_equal(join_tiles(tiles, 64, height, width), pixels)
 
 

@@ -36,7 +36,7 @@ def test_sides_are_undone_to_the_pixel(raccoon, mirrored, quarters):
 
 
 @pytest.mark.parametrize("degrees", [0.3, -2.0, 5.0, 44.0])
-@pytest.mark.parametrize("size", [(300, 200), (200, 300), (250, 250), (400, 60)])
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (250, 250), (400, 60), (60, 400)])
 def test_what_is_left_of_a_crooked_picture_is_all_picture(size, degrees):
     white = np.full((size[1], size[0], 3), 255, np.uint8)
     inside = upright(white, Turn(False, degrees))  # rotated, its corners are black
@@ -44,7 +44,8 @@ def test_what_is_left_of_a_crooked_picture_is_all_picture(size, degrees):
     height, width = inside.shape[:2]
     assert (size[0] - width) % 2 == 0 and (size[1] - height) % 2 == 0  # the centre stays
     if abs(degrees) < 1:
-        assert width > 0.98 * size[0] and height > 0.9 * size[1]
+        less, more = sorted((width / size[0], height / size[1]))
+        assert less > 0.9 and more > 0.98
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -214,7 +215,8 @@ def test_a_sure_fragment_is_not_looked_for_elsewhere():
     def never(turn: Turn) -> Look:
         raise AssertionError("looked at")
 
-    for first in (_look(SURE), _look(SURE, 0.09), _look(6.0), _look(7.0, -0.3)):
+    straight = _look(SURE), _look(SURE, 0.09), _look(5 * SURE, 0.09)
+    for first in (*straight, _look(6.0), _look(7.0, -0.3)):
         assert find_turn(first, never, threshold=0.5, thorough=False) == (UPRIGHT, first, 0)
 
 
@@ -244,6 +246,39 @@ def test_a_reflection_that_is_half_right_is_reflected_again():
 
     found = find_turn(_look(9.0), look_at, threshold=0.5, thorough=True)
     assert not found.turn.mirrored and abs(found.turn.degrees + 5.0) < 0.1
+
+
+def test_nothing_is_looked_at_beyond_a_sure_view():
+    def look_at(turn: Turn) -> Look:
+        return _look(90.0 if turn == Turn(False, 90.0) else 4.0)
+
+    found = find_turn(_look(4.0), look_at, threshold=0.5, thorough=True)
+    assert found.turn == Turn(False, 90.0) and found.tried == 3  # mirrored both ways before
+
+
+@pytest.mark.parametrize(("first", "others"), [(9.0, 20.0), (40.0, 50.0)])
+@pytest.mark.parametrize("thorough", [False, True])
+def test_a_view_that_is_a_little_surer_is_not_kept(first, others, thorough):
+    found = find_turn(_look(first), lambda turn: _look(others), threshold=0.5, thorough=thorough)
+    assert found.turn == UPRIGHT and found.tried > 1
+
+
+def test_a_view_that_says_too_little_is_followed_further():
+    def look_at(turn: Turn) -> Look:
+        off = 3.0 - turn.degrees
+        return _look(100.0 - 10.0 * abs(off), 0.6 * off)
+
+    found = find_turn(look_at(UPRIGHT), look_at, threshold=0.5, thorough=False)
+    assert abs(found.turn.degrees - 3.0) < 0.2 and found.tried <= 5
+
+
+@pytest.mark.parametrize(("rise", "degrees"), [(1.01, 0.0), (1.05, 1.3)])
+def test_resampling_has_to_pay_the_first_time(rise, degrees):
+    def look_at(turn: Turn) -> Look:
+        return _look(60.0 * rise, 0.3) if turn.degrees < 1.2 else _look(60.5 * rise)
+
+    found = find_turn(_look(60.0, 1.0), look_at, threshold=0.5, thorough=False)
+    assert found.turn.degrees == pytest.approx(degrees)
 
 
 def test_a_view_that_is_no_surer_is_not_kept():

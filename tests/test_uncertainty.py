@@ -25,6 +25,11 @@ def test_cells_are_spread_over_the_canvas_around_the_received_pixels():
     assert (np.diff(levels[:, 0].astype(int)) >= 0).all()
     quiet = spread_cells(np.full((2, 2), 1e-3, np.float32), crop_mask((0, 0, 1, 1), 7, 9))
     assert quiet[0, 0] == 0 and quiet.sum() == 7 * 9 - 1  # reconstructed pixels are never sure
+    for level, expected in ((2.7, 3), (255.0, 255), (400.0, 255)):
+        nothing_received = np.zeros((7, 9), np.uint8)
+        assert (
+            spread_cells(np.full((2, 2), level, np.float32), nothing_received) == expected
+        ).all()
 
 
 def test_the_expected_psnr_is_that_of_the_cells_outside_the_box():
@@ -94,3 +99,13 @@ def test_the_shipped_network_knows_where_it_is_wrong(session, coffee, rocket):
         measured = 10 * np.log10(255**2 / error[outside].mean())
         off.append(abs(found.expected_psnr_db - measured))
     assert np.mean(off) < 2.0 and max(off) < 4.0
+
+
+def test_results_are_objects_that_can_be_compared_and_kept():
+    mask = np.full((60, 100), 255, np.uint8)
+    one, alike = (
+        Located(True, 1.0, Box(0.0, 0.0, 1.0, 1.0), (0, 0, 100, 60), (100, 60), mask)
+        for _ in range(2)
+    )
+    assert one == one and one != alike
+    assert len({one, alike, Recovered(mask, one), Recovered(mask, one)}) == 4

@@ -20,7 +20,7 @@ def commit() -> str | None:
         return done.returncode, done.stdout.strip()
 
     try:
-        if git("ls-files", "--error-unmatch", _HERE.name)[0]:
+        if git("rev-parse", "--verify", "--quiet", f"HEAD:./{_HERE.name}")[0]:
             return None  # installed, maybe within somebody else's repository
         failed, head = git("rev-parse", "HEAD")
         changed = git("diff", "--quiet", "HEAD")[0] == 1

@@ -80,8 +80,6 @@ def for_each(
     for word in tqdm(words, desc=label, unit="image", disable=hide):
         try:
             record = {"input": word, "ok": True, **do(word)}
-        except (UsageError, BrokenPipeError):
-            raise
         except ClrError as error:
             if error.exit_code > 1:
                 raise

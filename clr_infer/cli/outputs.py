@@ -73,13 +73,13 @@ class Writer:
                     f"warning: {self.format} is lossy and weakens the protection; png keeps it",
                     file=sys.stderr,
                 )
-        elif args.quality is not None and self.format != "webp":
+        elif args.quality is not None:
             raise UsageError(f"--quality is for jpeg and webp, not {self.format}")
         self._refuse_shared_names(words)
 
     def _refuse_shared_names(self, words: list[str]) -> None:
         first: dict[Path, str] = {}
-        for word in () if self.to_stdout else words:
+        for word in words:
             for path in (self.path(word), *(self.path_beside(word, n) for n in self.beside)):
                 other = first.setdefault(path, word)
                 if other != word:

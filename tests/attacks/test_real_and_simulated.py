@@ -53,6 +53,12 @@ def test_simulation_equals_reality(coffee, text, mean_max, largest):
     assert difference.max() <= largest
 
 
+def test_what_is_reduced_to_nothing_keeps_a_pixel(coffee):
+    for part in (coffee[:8, :200], coffee[:200, :8]):
+        theirs, ours = _both(part, "resize=0.05")
+        assert theirs.shape == ours.shape and sorted(ours.shape[:2]) == [1, 10]
+
+
 @pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
 def test_real_codecs_lose_the_more_the_lower_the_quality(coffee, kind):
     pixels = coffee[:200, :301]
@@ -67,15 +73,19 @@ def test_real_codecs_lose_the_more_the_lower_the_quality(coffee, kind):
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.33, 1.0])
 def test_an_occlusion_covers_its_share(coffee, share):
     pixels = np.maximum(coffee[:200, :300], 1)
+    before = pixels.copy()
     occluded = real.apply(pixels, parse_chain(f"occlude={share}"), np.random.default_rng(0))
     black = (occluded == 0).all(2)
     assert abs(black.mean() - share) < 0.01
     assert np.array_equal(occluded[~black], pixels[~black])
+    assert np.array_equal(pixels, before)
 
 
 def test_noise_has_the_strength_it_says(coffee):
     for image in _both(np.full((200, 200, 3), 128, np.uint8), "noise=0.04"):
         assert abs(image.std() / 255 - 0.04) < 0.002
+        between = np.corrcoef(image.reshape(-1, 3).T) - np.eye(3)
+        assert np.abs(between).max() < 0.05  # each channel has its own
 
 
 def test_a_simulated_codec_has_real_values_and_a_gradient(coffee):
@@ -119,6 +129,10 @@ def test_crops_that_round_to_other_sizes_stay_in_the_image(coffee):
     cut = simulate.apply(images, chains, np.random.default_rng(0), JpegModel())
     assert torch.equal(cut[0], images[0, :, 8:72, :61])
     assert torch.equal(cut[1], images[1, :, 8:72, 40:])
+    texts = (f"crop=0.1,{0.4 / 101},0.9,{60.8 / 101}", f"crop=0.1,{40.6 / 101},0.9,1")
+    chains = [parse_chain(text) for text in texts]
+    lying = images.mT.contiguous()
+    assert torch.equal(simulate.apply(lying, chains, np.random.default_rng(0), JpegModel()).mT, cut)
 
 
 def test_chains_of_different_steps_are_refused(coffee):

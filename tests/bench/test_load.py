@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from clr_infer.bench import load
 from clr_infer.bench.load import (
+    Sample,
     batch_summary,
     closed_loop,
     fixed_rate,
@@ -28,7 +30,7 @@ def _served_one_by_one(seconds):
 def test_percentiles_are_those_of_the_latencies():
     found = summary([float(v) for v in range(1, 101)], 10.0)
     assert found["p50_ms"] == 50.5 and found["images_per_s"] == 10.0
-    assert found["p50_ms"] < found["p95_ms"] < found["p99_ms"]
+    assert (found["p95_ms"], found["p99_ms"]) == (95.05, 99.01)
     assert summary([], 1.0, failed=3) == {"requests": 0, "failed": 3, "images_per_s": 0.0}
 
 
@@ -40,6 +42,14 @@ def test_the_throughput_of_batches_counts_slow_calls_too():
 
 def test_few_calls_have_no_95th_percentile():
     assert set(batch_summary([10.0] * 9, 1)) == {"batch", "p50_ms", "images_per_s", "runs"}
+
+
+def test_samples_of_the_same_thing_are_summed():
+    samples = [Sample([10.0, 30.0], 2.0, failed=1, warm=4), Sample([20.0], 1.0, failed=2)]
+    found = summary_of(samples)
+    assert (found["requests"], found["failed"], found["images_per_s"]) == (3, 3, 1.0)
+    assert found["p50_ms"] == 20.0
+    assert [sample.asked for sample in samples] == [7, 3]
 
 
 def test_a_closed_loop_waits_for_its_turn():
@@ -60,6 +70,31 @@ def test_a_fixed_rate_shows_what_a_closed_loop_hides():
 
     closed, overloaded = (summary_of([sample]) for sample in asyncio.run(run()))
     assert overloaded["p50_ms"] > 2 * closed["p50_ms"]
+
+
+def test_a_low_rate_sends_a_few_all_the_same_and_waits_for_the_last():
+    answered = []
+
+    async def ask():
+        await asyncio.sleep(0.05)
+        answered.append(1)
+
+    sample = asyncio.run(fixed_rate(ask, 50.0, 0.0))
+    assert len(sample.latencies_ms) == 3 and sample.asked == len(answered) == 4
+    assert min(sample.latencies_ms) > 49.0
+
+
+def test_a_rate_at_which_some_fail_is_not_reached(monkeypatch):
+    async def closed_loop(ask, concurrency, seconds):
+        return Sample([10.0] * 100, 1.0)
+
+    async def fixed_rate(ask, per_s, seconds):
+        return Sample([10.0], 1.0, failed=int(per_s > 50.0))
+
+    monkeypatch.setattr(load, "closed_loop", closed_loop)
+    monkeypatch.setattr(load, "fixed_rate", fixed_rate)
+    found = asyncio.run(highest_rate(None, "p50", 10.0, 1.0, lambda text: None))
+    assert 50.0 - 120.0 / 2**6 <= found["rate_per_s"] <= 50.0
 
 
 def test_failures_are_counted_and_not_timed():

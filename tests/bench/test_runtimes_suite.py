@@ -7,7 +7,7 @@ import pytest
 
 from clr_infer.bench import runtime_worker
 from clr_infer.bench.runtime_worker import Candidate, working
-from clr_infer.bench.runtimes import PEER, Plan, candidates, run_suite
+from clr_infer.bench.runtimes import PEER, Plan, _network_rows, candidates, run_suite
 from clr_infer.cli import main
 from clr_infer.errors import ModelError, UsageError
 from clr_infer.specs import FRAME_PX
@@ -71,6 +71,21 @@ def test_sizes_that_take_too_long_are_left_out_and_said():
     result = run_suite(plan, [PEER], {}, lambda text: None)
     assert [row["batch"] for row in result["rows"]] == [1]
     assert result["left_out"] == ["align, batch 2: a call takes over 0.001 s"]
+
+
+def test_sizes_are_left_out_by_the_slowest_candidate():
+    class Steady:
+        def __init__(self, image_ms):
+            self.image_ms = image_ms
+
+        def run(self, network, batch):
+            return self.image_ms * batch
+
+    workers = {PEER: Steady(10.0), Candidate("onnxruntime", "fp32"): Steady(1.0)}
+    plan = Plan(("align",), (1, 8, 16), rounds=1, call_s_max=0.1)
+    rows, left_out = _network_rows(plan, workers, lambda text: None)
+    assert [row["batch"] for row in rows] == [1, 1, 8, 8]
+    assert left_out == ["align, batch 16: a call takes over 0.1 s"]
 
 
 def test_what_a_worker_cannot_do_is_an_error_and_it_goes_on():

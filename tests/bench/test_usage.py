@@ -34,8 +34,32 @@ def test_a_page_that_processes_share_counts_once():
     assert parent < alone - 25  # half of what both have
 
 
-def test_cpu_time_is_counted():
-    usage = Usage(os.getpid())
-    while usage.cpu_s() < 0.05:
+_LARGE = """
+kept = b"1" * (64 << 20)
+print("ready", flush=True)
+input()
+"""
+
+
+def test_what_children_start_counts_too():
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {_LARGE!r}])"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    words = ["sh", "-c", '"$0" -c "$1"; true', sys.executable, code]
+    with subprocess.Popen(words, **pipes) as parent:
+        assert parent.stdout.readline() == b"ready\n"
+        usage = Usage(parent.pid)
+        assert usage.memory_mb() > 64 > usage.memory_mb(children=False)
+        parent.communicate(b"\n")
+
+
+def test_cpu_time_is_counted_from_then_on():
+    def spent_s():
+        now = os.times()
+        return now.user + now.system
+
+    usage, before = Usage(os.getpid()), spent_s()
+    while spent_s() - before < 0.4:
+        os.urandom(1 << 20)  # the system's time
         sum(range(10_000))
+    assert abs(usage.cpu_s() - (spent_s() - before)) < 0.1
     assert usage.cpu_cores() > 0

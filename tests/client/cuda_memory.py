@@ -1,5 +1,6 @@
 """tritonclient's CUDA shared memory with host memory in the GPU's place."""
 
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,19 +10,25 @@ class CudaSharedMemoryException(Exception):
     pass
 
 
+class _Handle(str):
+    """Of a region, which lives as long as anybody has it."""
+
+
 class FakeCuda(SimpleNamespace):
-    """Regions by name, and how many were freed; fails from ``limit`` bytes on."""
+    """Regions by name, and those that were freed; fails from ``limit`` bytes on."""
 
     CudaSharedMemoryException = CudaSharedMemoryException
 
     def __init__(self, limit: int = 1 << 30) -> None:
-        super().__init__(regions={}, freed=[], limit=limit)
+        super().__init__(regions={}, handles=[], freed=[], limit=limit)
 
     def create_shared_memory_region(self, name, size, device_id):
         if size > self.limit:
             raise CudaSharedMemoryException("no region") from Exception(b"out of memory")
         self.regions[name] = np.zeros(size, np.uint8)
-        return name
+        self.handles.append(_Handle(name))
+        weakref.finalize(self.handles[-1], self._free, name)
+        return self.handles[-1]
 
     def get_raw_handle(self, handle):
         return b"aGFuZGxlIG9mIA==" + handle.encode()
@@ -35,5 +42,8 @@ class FakeCuda(SimpleNamespace):
         return self.regions[handle][:size].copy().view(dtype).reshape(shape)
 
     def destroy_shared_memory_region(self, handle):
-        self.freed.append(handle)
-        del self.regions[handle]
+        self.handles.remove(handle)
+
+    def _free(self, name):
+        self.freed.append(name)
+        del self.regions[name]

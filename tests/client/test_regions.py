@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -65,14 +66,14 @@ def test_tensors_lie_in_a_row_and_come_back(kind):
 class _Server:
     """Remembers what it was asked; refuses what it is told to."""
 
-    def __init__(self, refused: str = "") -> None:
-        self.asked, self.refused = [], refused
+    def __init__(self, refused: str = "", words: str = "no shared memory here") -> None:
+        self.asked, self.refused, self.words = [], refused, words
 
     async def ask(self, method, timeout_s, **arguments):
         assert 0.0 < timeout_s <= 10.0
         self.asked.append((method, arguments))
         if method == self.refused:
-            raise RequestRefused("no shared memory here")
+            raise RequestRefused(self.words)
 
 
 def _soon():
@@ -108,6 +109,49 @@ def test_regions_are_registered_used_again_and_forgotten(kind):
     assert _files() == before
 
 
+def test_regions_that_were_removed_are_not_used_again(kind):
+    async def work():
+        shared = SharedMemory(kind, _Server().ask, 5.0)
+        async with shared.leased(10, 0, _soon()) as first:
+            pass
+        await shared.close()
+        async with shared.leased(10, 0, _soon()) as second:
+            assert second is not first
+            await shared.close()
+        async with shared.leased(10, 0, _soon()) as third:
+            assert third is not second
+        await shared.close()
+
+    asyncio.run(work())
+
+
+def test_regions_that_became_too_small_are_given_up(kind):
+    before = _files()
+
+    async def work():
+        shared = SharedMemory(kind, _Server().ask, 5.0)
+        for size in (10, 100, 1000):
+            await _lease(shared, size, 0)
+        assert len(shared._all) == 1
+        await shared.close()
+
+    asyncio.run(work())
+    assert _files() == before
+
+
+def test_a_region_that_stays_in_use_is_asked_after_for_a_while(kind, monkeypatch):
+    monkeypatch.setattr("clr_infer.client.shared._BUSY_S", 0.3)
+    server = _Server(refused=kind.unregister, words="region is currently in use")
+
+    async def work():
+        shared = SharedMemory(kind, server.ask, 60.0)
+        await _lease(shared, 10, 0)
+        await asyncio.wait_for(shared.close(), 10.0)
+
+    asyncio.run(work())
+    assert [method for method, _ in server.asked].count(kind.unregister) > 1
+
+
 def test_a_refusal_leaves_nothing_behind(kind, cuda):
     server, before = _Server(refused=kind.register), _files()
     with pytest.raises(RequestRefused):
@@ -119,10 +163,23 @@ def test_memory_that_is_not_there_is_told_and_not_written_to(monkeypatch):
     before = _files()
     with pytest.raises(ModelError, match="too full"):
         SystemRegion("clr_infer_test_huge", 1 << 60)
+    taken = SimpleNamespace(f_frsize=4096, f_blocks=1000, f_bavail=1)
+    with monkeypatch.context() as patch, pytest.raises(ModelError, match="too full"):
+        patch.setattr(regions.os, "statvfs", lambda _: taken)
+        SystemRegion("clr_infer_test_full", 4097)
     monkeypatch.setattr(regions, "_SHM", "/nowhere")
     with pytest.raises(ModelError, match="shared memory"):
         SystemRegion("clr_infer_test_small", 10)
     assert _files() == before
+
+
+def test_memory_that_somebody_else_made_is_not_taken():
+    first = SystemRegion("clr_infer_0_twice", 10)
+    try:
+        with pytest.raises(ModelError, match="shared memory"):
+            SystemRegion("clr_infer_0_twice", 10)
+    finally:
+        first.destroy()
 
 
 def test_cuda_regions_are_announced_by_their_handles(cuda):

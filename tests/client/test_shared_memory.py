@@ -161,6 +161,30 @@ def test_regions_that_are_still_in_use_are_forgotten_later(run):
     run(fake, work, timeout_s=0.2)
 
 
+def test_a_region_that_is_registered_after_all_is_forgotten(run):
+    """The server does what it was asked, though nobody waits for it any more."""
+
+    class Late(Fake):
+        async def ask(self, method, timeout_s, *, name, **arguments):
+            if method.startswith("register"):
+                asyncio.get_running_loop().call_later(0.4, self.known.append, name)
+                await self._pause("register", timeout_s)
+            elif name in self.known:
+                self.forgotten.append(name)
+
+    fake = Late(register=60.0)
+
+    async def work(client):
+        with pytest.raises(DeadlineExceeded):
+            await _protect(client)
+        until = time.monotonic() + 10.0
+        while not fake.forgotten and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        assert fake.forgotten == fake.known
+
+    run(fake, work, timeout_s=0.2)
+
+
 @pytest.mark.parametrize("word", ["register", "infer"])
 def test_a_cancelled_call_ends_at_once(run, word):
     async def work(client):

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -70,6 +71,25 @@ def _within(seconds, work):
     thread.join(seconds)
     assert results, f"no result within {seconds} s"
     return results[0]
+
+
+def test_a_call_that_is_interrupted_is_given_up(opened):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    fake = Fake(pause_s=60.0)
+    client = opened(fake)
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            client.locate(PIXELS)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    until = time.monotonic() + 5.0
+    while fake.under_way and time.monotonic() < until:
+        time.sleep(0.01)
+    assert (fake.sent, fake.cancelled, fake.under_way) == (1, 1, 0)
 
 
 def test_a_stream_can_be_fed_by_another(opened):
@@ -267,6 +287,28 @@ assert os.waitpid(pid, 0)[1] == 0
 assert not client.health()["live"]
 """)
     assert "before a fork" in printed and "ended" in printed
+
+
+def test_a_child_does_not_wait_for_a_thread_that_it_does_not_have():
+    _python("""
+import signal, threading
+from clr_infer.client import synchronous
+taken, never = threading.Event(), threading.Event()
+
+def opening():
+    with synchronous._starting:
+        taken.set()
+        never.wait()
+
+threading.Thread(target=opening, daemon=True).start()
+taken.wait()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(20)
+    Client("http://127.0.0.1:9").close()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+""")
 
 
 def test_grpc_says_that_it_does_not_survive_a_fork():

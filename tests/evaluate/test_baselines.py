@@ -42,5 +42,6 @@ def test_a_received_image_of_another_size_is_resized_to_its_true_one():
 def test_nothing_to_fill_and_a_box_outside():
     for image in fill_baselines(RECEIVED, (0, 0, 4, 3), 4, 3).values():
         np.testing.assert_array_equal(image, RECEIVED)
-    with pytest.raises(InputError, match="frame of 9x7"):
-        fill_baselines(RECEIVED, (2, 1, 10, 4), 9, 7)
+    for box in ((2, 1, 10, 4), (2, 1, 6, 8), (2, 1, 2, 4), (2, 1, 6, 1), (-1, 1, 6, 4)):
+        with pytest.raises(InputError, match="frame of 9x7"):
+            fill_baselines(RECEIVED, box, 9, 7)

@@ -21,7 +21,7 @@ def share(report, key):
 
 def test_a_target_is_reached_missed_or_not_measured():
     assert Target("a", 0.98, 0.98, 2).reached and not Target("a", 0.98, 0.9799, 4).reached
-    assert Target("a", 0.1, 0.09, 2, at_most=True).reached
+    assert Target("a", 0.1, 0.1, 2, at_most=True).reached
     assert not Target("a", 0.1, 0.11, 2, at_most=True).reached
     assert Target("a", 40.0, None, 2, unit=" dB").cells() == ["a", "40 dB", "–", "not measured"]
     assert Target("a", 20.5, 20.4, 2, unit=" dB").cells()[1:] == [

@@ -95,6 +95,16 @@ def test_the_corner_error_of_a_majority_of_misses_is_unknown(session):
     report = run(session, "found", "missed", "missed")
     assert summarise(report.cases)["corner_px_median"] is None
     assert summarise(report.cases[:2])["corner_px_median"] is None
+    row = report.cases[0]
+    for errors, median in (([4.0, 1.0], 2.5), ([9.0, 1.0, 2.0], 2.0), ([3.0, None, 1.0, 2.0], 2.5)):
+        rows = [row | {"corner_px": error} for error in errors]
+        assert summarise(rows)["corner_px_median"] == median
+
+
+def test_boxes_count_as_right_above_an_overlap(session):
+    (row,) = run(session, "found").cases
+    rows = [row | {"iou": overlap} for overlap in (0.95, 0.9, 0.89, 0.4)]
+    assert summarise(rows)["iou_above_09"] == 0.25
 
 
 def test_constant_answers(session):

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from pathlib import Path
 
 import pytest
 from clr_infer.export import to_tensorrt
@@ -116,6 +117,7 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path, monkeypatch):
         EngineOptions("tensorrt-rtx", batches=(2, 4, 8)),
         EngineOptions("tensorrt-rtx", version_compatible=True),
         EngineOptions("tensorrt-rtx", hardware_compatible=True),
+        EngineOptions("tensorrt-rtx", timing_cache=Path("/nowhere/times")),
         EngineOptions("tensorrt", compute_capabilities=("8.9",)),
         EngineOptions("abacus"),
     ],
@@ -123,6 +125,12 @@ def test_a_failed_build_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_options_that_do_not_go_together_are_refused(tmp_path, options):
     with pytest.raises(UsageError):
         write_engines(tmp_path / "out", [Weights()], options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_folders_of_one_precision_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="each precision once"):
+        write_engines(tmp_path / "out", [Weights(), Weights()], RTX)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -38,7 +38,23 @@ def test_tolerances_cover_every_output_and_precision():
     assert tuple(QUALITY_LIMITS) == PRECISIONS
 
 
-def test_the_shipped_graph_is_its_network(align):
+@pytest.mark.parametrize("name", SPECS)
+def test_the_shipped_graphs_are_their_networks(session, coffee, name):
+    weights, received = Weights(), session.protect(coffee).image[20:380, 60:560]
+    frame, part = (to_frame(image, weights.size)[None] for image in (coffee, received))
+    box = np.array([[60 / 600, 20 / 400, 560 / 600, 380 / 400]], np.float32)
+    inputs = {
+        "protect": {"image": frame},
+        "align": {"received": part},
+        "localize": {"received": np.concatenate([part, frame])},
+        "recover": {"aligned": part, "crop_box": box},
+        "fg_jpeg": {"image": frame, "qf": np.array([60.0], np.float32)},
+    }
+    graph = weights.read(f"{name}.onnx")
+    assert validate_onnx(load_served(weights)[name], SPECS[name], graph, inputs[name])
+
+
+def test_what_differs_by_rounding_is_said(align):
     network, graph, inputs = align
     found = validate_onnx(network, SPECS["align"], graph.SerializeToString(), inputs)
     assert 0 <= found["aligned"] < 1e-5

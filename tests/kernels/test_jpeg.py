@@ -188,6 +188,7 @@ BAD_SIMULATE = [
     ({"rounding": "odd"}, "rounding"),
     ({"tables": torch.ones(2, 8, 8)}, "tables"),
     ({"tables": torch.zeros(1, 2, 8, 8)}, "tables"),
+    ({"tables": torch.ones(3, 2, 8, 8)}, "tables"),
 ]
 
 

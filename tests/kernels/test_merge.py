@@ -109,6 +109,7 @@ def test_a_residual_must_be_finite_and_not_zero(value, triton_device):
         ({"image": torch.zeros(1, 8, 8, 3, dtype=torch.uint8)}, "image"),
         ({"image": torch.zeros(8, 8, 1, dtype=torch.uint8)}, "image"),
         ({"image": torch.zeros(0, 8, 3, dtype=torch.uint8)}, "image"),
+        ({"image": torch.zeros(1, 1, 1, dtype=torch.uint8).expand(30_000, 30_000, 3)}, "image has"),
         ({"residual": torch.ones(3, 16, 16, dtype=torch.float16)}, "residual"),
         ({"residual": torch.ones(16, 16)}, "residual"),
         ({"residual": torch.ones(3, 16, 8)}, "residual"),

@@ -31,6 +31,15 @@ def test_a_textured_image_takes_the_strength_asked_for(networks):
 
 
 @torch.no_grad()
+def test_a_residual_of_less_than_the_template_alone_still_holds_the_payload(networks):
+    image, psnr_db = torch.rand(2, 3, 64, 64), 50.0
+    payload = networks.protect.payload(image)
+    residual, sync = (networks.protect.shape(p, image, psnr_db) for p in (payload, 0 * payload))
+    held = -10 * (residual - sync).square().mean((1, 2, 3)).log10()
+    assert bool((held < psnr_db + 8.0).all())
+
+
+@torch.no_grad()
 def test_smooth_places_take_less(networks):
     image = torch.rand(1, 3, 64, 64)
     image[..., 32:] = 0.5  # the right half is a clear sky

@@ -31,6 +31,16 @@ def test_the_first_that_works_is_taken():
     assert choose_backend("d", backends) is _Works
 
 
+def test_the_stream_that_was_opened_to_try_is_freed():
+    freed = []
+
+    class Noted(_Works):
+        def release(self):
+            freed.append(self)
+
+    assert choose_backend(backends={"a": Noted, "b": _Works}) is Noted and len(freed) == 1
+
+
 def test_each_reason_is_given_when_none_works():
     with pytest.raises(RuntimeUnavailable, match="a: not installed; b: no driver"):
         choose_backend(backends={"a": _missing, "b": _no_gpu})

@@ -123,7 +123,14 @@ def test_image_models_refuse_what_does_not_fit(serving, client, photo, name, val
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"strength": "strong"}, {"strength": "nan"}, {"frame": "first"}, {"quality": "90"}],
+    [
+        {"strength": "strong"},
+        {"strength": "nan"},
+        {"frame": "first"},
+        {"quality": "90"},
+        {"strip": "true"},
+        {"copy": 1},
+    ],
 )
 def test_parameters_of_the_wrong_kind_are_errors(client, photo, parameters):
     call = Call("clr_protect", {"pixels": photo}, ("image",), dict, parameters)
@@ -193,11 +200,12 @@ def test_one_bad_request_never_fails_its_batch(serving):
 
 
 def test_neither_image_nor_pixels_or_both_is_refused(serving, photo):
-    image = triton.InferInput("image", [3], "UINT8").set_data_from_numpy(np.zeros(3, np.uint8))
+    content = np.frombuffer(SAMPLE.read_bytes(), np.uint8)
+    image = triton.InferInput("image", [content.size], "UINT8").set_data_from_numpy(content)
     pixels = triton.InferInput("pixels", list(photo.shape), "UINT8").set_data_from_numpy(photo)
     with triton.InferenceServerClient(serving.urls["grpc"].removeprefix("grpc://")) as raw:
-        for inputs in ([], [image, pixels]):
-            with pytest.raises(InferenceServerException) as refused:
+        for inputs, words in (([], "InputError"), ([image, pixels], "either .* or pixels")):
+            with pytest.raises(InferenceServerException, match=words) as refused:
                 raw.infer("clr_locate", inputs, client_timeout=20)
             assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
 

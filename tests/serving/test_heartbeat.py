@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from clr_infer.client import Client
 from clr_infer.errors import DeadlineExceeded, ServerError, ServerUnavailable
-from clr_infer.serving import heartbeat
+from clr_infer.results import Located, Protected, Recovered, Simulated
+from clr_infer.serving import golden, heartbeat
 from clr_infer.serving.contract import QUEUE_FULL
 from clr_infer.serving.heartbeat import Failure, Heartbeat
 from clr_infer.serving.stubs import stub_processes
@@ -23,7 +25,7 @@ RECOVER = ("localize_network", "align_network", "recover_network")
 def beat(monkeypatch):
     """A beat against a server that fails at recover and whose networks answered others or not."""
 
-    def one(error=None, counts=(0, 0), at="recover"):
+    def one(error=None, counts=(0, 0), at="recover", moving=RECOVER):
         counts = iter(counts)
 
         class Scripted:
@@ -38,7 +40,7 @@ def beat(monkeypatch):
 
             def stats(self):
                 count = next(counts)
-                return {name: {"success_count": count} for name in RECOVER}
+                return {name: {"success_count": count * (name in moving)} for name in RECOVER}
 
         def check(client, done):
             done.update({"protect": 1.0, "locate": 1.0} if at == "recover" else {})
@@ -61,9 +63,33 @@ def test_what_counts_as_alive(beat):
 def test_what_does_not(beat):
     step, reason = beat(DeadlineExceeded("late"), counts=(7, 7))
     assert step == "recover" and reason == "DeadlineExceeded: late"
+    assert beat(DeadlineExceeded("late"), counts=(7, 8), moving=RECOVER[:2])[0] == "recover"
     assert beat(ServerUnavailable("connection refused"))[0] == "recover"
     assert beat(ServerError("golden inference: wrong"), at="protect")[0] == "protect"
     assert beat(KeyError("psnr_db"))[1] == "KeyError: 'psnr_db'"  # an answer nobody foresaw
+
+
+@pytest.mark.parametrize("wrong", ["locate", "recover", "fg_jpeg"])
+def test_a_wrong_answer_is_a_failure_of_the_step_that_gave_it(wrong, raccoon):
+    class Scripted:
+        """Does what it should, but for one thing: it finds nothing, or changes nothing."""
+
+        def protect(self, content):
+            return Protected(raccoon, 40.0)
+
+        def locate(self, image):
+            return Located(wrong != "locate", 0.5, golden._KEPT, None, None, None)
+
+        def recover(self, image):
+            return Recovered(None if wrong == "recover" else raccoon, self.locate(image))
+
+        def fg_jpeg(self, image, qf):
+            return Simulated(image if wrong == "fg_jpeg" else image ^ 1)
+
+    done = {}
+    with pytest.raises(ServerError, match="golden inference"):
+        golden.check(Scripted(), done)
+    assert tuple(done) == golden.STEPS[: golden.STEPS.index(wrong)]
 
 
 def test_a_failure_names_the_models_that_took_part():
@@ -113,6 +139,24 @@ def test_what_was_found_before_a_repair_does_not_count(monkeypatch):
     heart.start()
     _until(lambda: len(beats) > 4)
     heart.stop()
+    assert heart.take() is None
+
+
+def test_a_failure_that_nobody_took_before_a_repair_does_not_count(monkeypatch):
+    heart, beats, enough = Heartbeat("grpc://x:1", 0.01, 5.0), [], threading.Event()
+
+    def beat(self):
+        beats.append(1)
+        if len(beats) > 2:
+            enough.wait(5)
+        return "locate", "late"
+
+    monkeypatch.setattr(Heartbeat, "beat", beat)
+    heart.start()
+    _until(lambda: len(beats) > 2)
+    heart.forget()
+    heart.stop()
+    enough.set()
     assert heart.take() is None
 
 

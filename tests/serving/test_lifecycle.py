@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from clr_infer.client import Client
 from clr_infer.errors import ClrError, ServerError, ServerUnavailable, UsageError
+from clr_infer.serving.addresses import check_loopback, free_ports
 from clr_infer.serving.admin import Admin
 from clr_infer.serving.embedded import EmbeddedServer, ServeOptions
 from clr_infer.serving.shared_memory import remove_stale
@@ -124,9 +126,21 @@ def test_public_addresses_are_refused(host):
         EmbeddedServer(ServeOptions(host=host))
 
 
-def test_a_port_in_use_is_named():
-    import socket
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1"])
+def test_addresses_of_this_machine_are_taken(host):
+    check_loopback(host)
 
+
+def test_a_port_of_connections_that_just_ended_is_free():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+        with socket.create_connection((host, port)) as client:
+            listener.accept()[0].close()  # first: the port has to remember it for a while
+            assert client.recv(1) == b""
+    assert free_ports(host, (port,)) == [port]
+
+
+def test_a_port_in_use_is_named():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -154,6 +168,15 @@ def test_what_cannot_be_removed_stops_nothing(tmp_path):
     ended.wait()
     (tmp_path / f"clr_infer_{ended.pid}_ab_0_in").mkdir()  # as little to be unlinked as another's
     assert remove_stale(tmp_path) == []
+
+
+def test_what_another_user_works_with_is_kept(tmp_path, monkeypatch):
+    def refused(pid, number):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refused)
+    (tmp_path / "clr_infer_1_ab_0_in").touch()
+    assert remove_stale(tmp_path) == [] and list(tmp_path.iterdir())
 
 
 def test_stale_shared_memory_is_told_from_that_in_use(tmp_path):

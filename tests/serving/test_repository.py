@@ -1,5 +1,6 @@
 """The model repository: made from the specs, and read by Triton server's own protobuf."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,10 @@ from clr_infer.cli import main
 from clr_infer.errors import OutputError, UsageError
 from clr_infer.serving.config_text import TARGETS
 from clr_infer.serving.contract import IMAGE_MODELS
-from clr_infer.serving.profiles import PROFILES
+from clr_infer.serving.profiles import PROFILES, chosen_profile
 from clr_infer.serving.repository import repository_texts, write_repository
 from clr_infer.specs import SPECS
-from clr_infer.weights import Weights
+from clr_infer.weights import SAFETENSORS, Weights
 
 model_config_pb2 = pytest.importorskip("tritonclient.grpc").model_config_pb2
 
@@ -77,6 +78,19 @@ def test_profiles_differ_where_they_should():
             assert latency[name].dynamic_batching.max_queue_delay_microseconds == 0
             assert (delay_us > 0) == (throughput[name].backend != "python")
             assert throughput[name].instance_group[0].count > latency[name].instance_group[0].count
+            if throughput[name].backend == "python":
+                assert latency[name].parameters["threads"].string_value == "0"
+                assert throughput[name].parameters["threads"].string_value == "1"
+
+
+def test_profiles_are_chosen_by_name_and_number_of_instances():
+    assert chosen_profile("latency", 3) == replace(PROFILES["latency"], instances=3)
+    assert chosen_profile("throughput") == PROFILES["throughput"]
+    with pytest.raises(UsageError, match="at least 1 instance"):
+        chosen_profile("latency", 0)
+    for words in (("speed",), ("latency", 1, "abacus")):
+        with pytest.raises(UsageError, match=words[-1]):
+            chosen_profile(*words)
 
 
 @pytest.mark.parametrize("profile", sorted(PROFILES))
@@ -102,6 +116,7 @@ def test_the_command_writes_a_repository_with_checked_weights(tmp_path):
     for spec in SPECS.values():
         version = Weights(out / spec.model_name / "1")
         assert version.read(f"{spec.name}.onnx") == Weights().read(f"{spec.name}.onnx")
+    assert [path.parts[-3] for path in out.rglob(SAFETENSORS)] == ["fg_jpeg_network"]
     assert main(["export", "repository", "--target", "python", "-o", str(out)]) == 1
     assert not (out / "protect_network" / "1" / "int8").exists()
     again = ["export", "repository", "--target", "python", "-o", str(out), "--force"]
@@ -114,6 +129,14 @@ def test_the_command_writes_a_repository_with_checked_weights(tmp_path):
     assert not (out / "protect_network" / "1" / "model.py").exists()
 
 
+def test_an_empty_folder_is_filled_also_where_the_command_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["export", "repository", "--target", "onnxruntime", "--configs-only", "-o", "."]
+    assert main(words) == 0
+    written = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    assert written == set(repository_texts("onnxruntime", Weights()))
+
+
 def test_foreign_folders_are_never_replaced(tmp_path):
     (tmp_path / "precious.txt").write_text("keep")
     with pytest.raises(OutputError, match="no repository of ours"):
@@ -124,6 +147,8 @@ def test_foreign_folders_are_never_replaced(tmp_path):
 def test_engines_are_asked_for_and_put_in_place(tmp_path):
     with pytest.raises(UsageError, match="engines"):
         write_repository(tmp_path / "out", "tensorrt", Weights())
+    with pytest.raises(UsageError, match="cannot read the engine of protect"):
+        write_repository(tmp_path / "out", "tensorrt", Weights(), engines=tmp_path)
     assert not (tmp_path / "out").exists()
     for name in SPECS:
         (tmp_path / f"{name}.plan").write_bytes(name.encode())
