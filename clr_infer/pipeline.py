@@ -1,5 +1,6 @@
 """Protect, locate and recover, written once over any runtime."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Real
@@ -8,6 +9,7 @@ import numpy as np
 
 from .composite import composite
 from .errors import InputError
+from .fill import filled
 from .fragile_copy import FragileCopy, code_copy, read_copy, with_copy
 from .localization import Localized, localize
 from .preprocess import check_pixels, from_frame
@@ -135,7 +137,9 @@ def recover(
     placed = [index for index in copies if index not in recovered]
     if placed:
         found = _by_tiles(runtime, [copies[index] for index in placed], clock)
-        recovered |= zip(placed, _reconstructed(runtime, found, settings, clock), strict=True)
+        made = _reconstructed(runtime, found, settings, clock)
+        for index, one in zip(placed, made, strict=True):
+            recovered[index] = _unsure_of_altered(one, copies[index].picture)
     blind = [index for index in range(len(whole)) if index not in copies]
     if blind:
         found = localize(runtime, [whole[i] for i in blind], settings, clock, turned)
@@ -162,28 +166,51 @@ def _shown(copy: FragileCopy, image: np.ndarray, settings: Settings) -> Recovere
     assert located.crop_box is not None
     frame = image.transpose(2, 0, 1) / np.float32(255.0)
     canvas = composite(copy.picture, frame, located.crop_box, settings.feather_px)
-    canvas = _without_altered(canvas, frame, located)
+    if located.altered_px:
+        whole = from_frame(frame, *canvas.shape[1::-1])
+        for x0, y0, x1, y1 in located.altered_px:
+            canvas[y0:y1, x0:x1] = np.asarray(whole.crop((x0, y0, x1, y1)))
     return Recovered(canvas, located, {}, copy.cell_uncertainty, from_copy=True)
 
 
-def _without_altered(canvas: np.ndarray, frame: np.ndarray, located: Located) -> np.ndarray:
-    """Put the frame, 3xHxW in [0, 1], into its composite where received pixels were altered."""
-    if not located.altered_px:
-        return canvas
-    whole = from_frame(frame, *canvas.shape[1::-1])
-    for x0, y0, x1, y1 in located.altered_px:
-        canvas[y0:y1, x0:x1] = np.asarray(whole.crop((x0, y0, x1, y1)))
-    return canvas
-
-
 def _by_tiles(runtime: Runtime, copies: Sequence[FragileCopy], clock: Stopwatch) -> Localized:
-    """Fragments that hold too little of a copy to show it, but say where they lay."""
+    """Fragments that hold too little of a copy to show it, but say where they lay.
+
+    What was painted over is filled: the networks would read it as they read the rest.
+    """
     located = [copy.located for copy in copies]
     with clock.stage("preprocess"):
-        received = [runtime.pixels.upload(copy.picture) for copy in copies]
+        received = [runtime.pixels.upload(_without_altered(copy)) for copy in copies]
         frames = runtime.pixels.preprocess(received, runtime.size)
         boxes = np.array([one.crop_box for one in located], np.float32)
         return Localized(received, frames, runtime.pixels.upload(boxes), located)
+
+
+def _without_altered(copy: FragileCopy) -> np.ndarray:
+    """What was received, its altered parts filled with what lies around them."""
+    located = copy.located
+    if not located.altered_px:
+        return copy.picture
+    assert located.box_px is not None
+    x, y = located.box_px[:2]
+    holes = [(x0 - x, y0 - y, x1 - x, y1 - y) for x0, y0, x1, y1 in located.altered_px]
+    return filled(copy.picture, holes)
+
+
+def _unsure_of_altered(recovered: Recovered, picture: np.ndarray) -> Recovered:
+    """With an uncertainty of altered cells that is at least the contrast of the picture.
+
+    Their filling is a guess, which the network took for received pixels.
+    """
+    located, cells = recovered.located, recovered.cell_uncertainty
+    if cells is None or located.canvas_px is None or not located.altered_px:
+        return recovered
+    cells, contrast = cells.copy(), np.float32(picture.std((0, 1)).max())
+    scale = np.tile(np.divide(cells.shape[::-1], located.canvas_px), 2)
+    for x0, y0, x1, y1 in np.multiply(located.altered_px, scale):
+        within = np.s_[int(y0) : math.ceil(y1), int(x0) : math.ceil(x1)]
+        cells[within] = np.maximum(cells[within], contrast)
+    return replace(recovered, cell_uncertainty=cells)
 
 
 def _reconstructed(
@@ -205,11 +232,9 @@ def _reconstructed(
             for index, frame in zip(which, outputs["recovered"], strict=True):
                 box = located[index].crop_box
                 assert box is not None
-                canvas = runtime.pixels.composite(received[index], frame, box, settings.feather_px)
-                if located[index].altered_px:
-                    frame = runtime.pixels.download(frame)
-                    canvas = _without_altered(canvas, frame, located[index])
-                recovered[index] = canvas
+                recovered[index] = runtime.pixels.composite(
+                    received[index], frame, box, settings.feather_px
+                )
             spread = 255.0 * runtime.pixels.download(outputs["uncertainty"])
             if not np.isfinite(spread).all():
                 raise not_finite("recover")

@@ -88,7 +88,8 @@ class Recovered:
 
     Attributes:
         image: canvas height x width x 3 uint8: the received pixels where the mask has any, what
-            the network or a copy shows elsewhere; ``None`` without protection.
+            the network or a copy shows elsewhere; ``None`` without protection. What was altered and
+            no copy shows is guessed from what lies around it, see :mod:`.fill`.
         located: verdict, box, canvas and mask; the mask tells the two kinds of pixels apart.
         timings_ms: milliseconds of each stage, localization included.
         cell_uncertainty: rows x columns float32 over the whole frame: the standard deviation, in

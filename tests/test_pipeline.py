@@ -160,6 +160,29 @@ def test_a_copy_shows_what_was_painted_over(session, coffee):
     assert (found.uncertainty[altered] > 0).all() and not whole.uncertainty[altered].any()
 
 
+def test_what_was_painted_over_is_guessed_where_a_fragment_is_too_small_for_its_copy(
+    session, coffee
+):
+    copied = session.protect(coffee, copy=True).image
+    received, _ = _cut(copied, Box(0.3, 0.3, 0.68, 0.7))
+    painted = received.copy()
+    painted[40:90, 60:140] = np.random.default_rng(0).integers(0, 256, (50, 80, 3))
+    whole, found = session.recover(received), session.recover(painted)
+    altered = (whole.located.mask > 0) & (found.located.mask == 0)
+    assert not found.from_copy and altered.any()
+    shown = _psnr(found.image[altered], coffee[altered])
+    assert shown > _psnr(
+        np.broadcast_to(coffee.mean((0, 1)), coffee.shape)[altered], coffee[altered]
+    )
+    expected = np.sqrt(np.square(found.uncertainty[altered].astype(float)).mean())
+    assert 0.5 < expected * 10 ** (shown / 20) / 255 < 2  # it says how far off that is
+    outside = whole.located.mask == 0
+    lost = _psnr(whole.image[outside], coffee[outside]) - _psnr(
+        found.image[outside], coffee[outside]
+    )
+    assert lost < 1
+
+
 def test_the_networks_go_on_where_a_copy_ends(session, coffee):
     copied = session.protect(coffee, copy=True).image
     received, truth = _cut(copied, BOX, "jpeg=80")
