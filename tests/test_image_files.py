@@ -78,6 +78,14 @@ def test_missing_files_and_links_are_told_apart(tmp_path):
         read_image(loop)
 
 
+def test_a_name_that_no_file_can_have_is_a_typed_error(tmp_path):
+    with pytest.raises(ImageError, match="cannot be read: .*null"):
+        read_image(tmp_path / "a\0b.png")
+    for force in (False, True):
+        with pytest.raises(OutputError, match="cannot be written: .*null"):
+            write_bytes(tmp_path / "a\0b.png", CONTENT, force=force)
+
+
 def test_links_to_files_are_followed(tmp_path):
     (tmp_path / "real.png").write_bytes(CONTENT)
     (tmp_path / "link.png").symlink_to("real.png")

@@ -97,14 +97,28 @@ def summary_of(samples: Sequence[Sample]) -> dict[str, float]:
     )
 
 
+async def _refused(ask: _Ask) -> ClrError | None:
+    """Send a request; why it was refused, if it was."""
+    try:
+        await ask()
+    except ClrError as error:
+        return error
+    return None
+
+
 async def closed_loop(ask: _Ask, concurrency: int, seconds: float) -> Sample:
     """So many callers, each of which asks again as soon as it is answered.
 
     Warmed up by one request of each caller, which does not count.
+
+    Raises:
+        ClrError: not one of those was answered.
     """
     latencies_ms: list[float] = []
     failed = 0
-    await asyncio.gather(*(ask() for _ in range(concurrency)))
+    outcomes = await asyncio.gather(*(_refused(ask) for _ in range(concurrency)))
+    if (refusal := outcomes[0]) and all(outcomes):
+        raise refusal
     began = time.perf_counter()
 
     async def caller() -> None:
@@ -130,7 +144,7 @@ async def fixed_rate(ask: _Ask, per_s: float, seconds: float) -> Sample:
     clock = random.Random(0)
     latencies_ms: list[float] = []
     failed = 0
-    await ask()
+    await _refused(ask)  # warms up, or does not: that is seen from the others
     began = time.perf_counter()
 
     async def one(due: float) -> None:
@@ -168,7 +182,7 @@ async def highest_rate(
     """
     most = summary_of([await closed_loop(ask, 8, seconds)])["images_per_s"]
     low, high, trials = 0.0, 1.2 * most, []
-    for _ in range(6):
+    for _ in range(6 if most else 0):
         rate = (low + high) / 2
         found = {"offered_per_s": rate, **summary_of([await fixed_rate(ask, rate, seconds)])}
         met = bool(found["requests"]) and not found["failed"]

@@ -37,7 +37,7 @@ def plot_server(result: dict[str, Any], path: Path) -> None:
 def _curves(result: dict[str, Any], call: str) -> dict[str, list[dict[str, Any]]]:
     curves: dict[str, list[dict[str, Any]]] = {}
     for row in result["image_level"]:
-        if row["call"] == call and row["loop"] == "closed":
+        if row["call"] == call and row["loop"] == "closed" and row["requests"]:
             words = [row["contestant"], row["transport"]]
             words.append("shared memory" if row["shared_memory"] else None)
             words.append(None if row["threads"] else "all cores a call")

@@ -32,7 +32,7 @@ def image_rows(
         calls: of ``locate``, ``protect`` and ``recover``.
         concurrency: requests under way in a closed loop.
         rates: requests a second at random moments, of the server alone; empty takes one, 70 % of
-            what its closed loop reached.
+            what its closed loop reached, or none where it answered nothing.
         rounds: in each, every contestant is measured once; the one to begin rotates.
         seconds: of each measurement.
         say: told what is measured.
@@ -70,12 +70,18 @@ async def _rows(
             index = next(
                 i for i, one in enumerate(contestants) if one.facts["contestant"] == "server"
             )
-            for rate in rates or (round(_FULL * reached, 1),):
+            for rate in rates or _full(reached):
                 say(f"{call}, {contestants[index].label}: {rate:g} a second")
                 await meters[index].add(partial(fixed_rate, asks[index], rate, rounds * seconds))
                 load = {"call": call, "loop": "fixed rate", "offered_per_s": rate}
                 rows.append({**load, **meters[index].taken()})
     return rows
+
+
+def _full(reached: float) -> Sequence[float]:
+    """The rate that is asked for where none was given; none where nothing was answered."""
+    rate = _FULL * reached
+    return [round(rate, 1) or rate] if rate else []
 
 
 def _rotated(count: int, turn: int) -> list[int]:

@@ -52,7 +52,7 @@ class AsyncClient:
         retry: how to ask again while the server is unavailable.
         shared_memory: ``True`` or ``"system"`` passes pixels through system shared memory,
             ``"cuda"`` through the first GPU's; client and server share a host.
-        token: sent as ``Authorization: Bearer``; use it with TLS only.
+        token: sent as ``Authorization: Bearer``, whatever ``headers`` say; use it with TLS only.
         headers: sent with every request.
         tls_ca: PEM file of the authority behind the server's certificate.
         tls_cert: PEM files of a client certificate and its key.

@@ -168,7 +168,7 @@ def open_transport(
 
     Args:
         url: ``grpc://``, ``grpcs://``, ``http://`` or ``https://`` with host and port.
-        headers: sent with every request.
+        headers: sent with every request; of a name in several spellings the last counts.
         tls_ca: PEM file of the authority that vouches for the server; ``None`` takes the system's.
         tls_cert: PEM files of a certificate of one's own and its key.
 
@@ -191,11 +191,13 @@ def open_transport(
     for path in (tls_ca, *(tls_cert or ())):
         if path is not None and not path.is_file():
             raise UsageError(f"there is no file {str(path)!r}")
+    # gRPC takes no capitals, and by HTTP the same name in other letters would be sent twice.
+    lower = {name.lower(): value for name, value in headers.items()}
     try:
         if parts.scheme.startswith("grpc"):
-            return _open_grpc(parts.netloc, secure, headers, tls_ca, tls_cert)
+            return _open_grpc(parts.netloc, secure, lower, tls_ca, tls_cert)
         address = parts.netloc + parts.path.rstrip("/")
-        return _open_http(address, secure, headers, tls_ca, tls_cert)
+        return _open_http(address, secure, lower, tls_ca, tls_cert)
     except ImportError as error:
         raise RuntimeUnavailable(
             f'the client needs tritonclient: pip install "clr_infer[client]" ({error})'
@@ -225,8 +227,7 @@ def _open_grpc(
             tls_cert[0].read_bytes() if tls_cert else None,
         )
     client = module.InferenceServerClient(address, creds=creds, channel_args=_CHANNEL)
-    lower = {name.lower(): value for name, value in headers.items()}  # gRPC takes no other
-    return _Grpc(client, module, lower)
+    return _Grpc(client, module, headers)
 
 
 def _open_http(
@@ -250,4 +251,4 @@ def _open_http(
         address, conn_limit=1024, conn_timeout=86400.0, ssl=secure, ssl_context=context
     )
     # Else aiohttp offers gzip, and the server spends 20 ms on packing an image of a megabyte.
-    return _Http(client, module, {"Accept-Encoding": "identity", **headers})
+    return _Http(client, module, {"accept-encoding": "identity", **headers})

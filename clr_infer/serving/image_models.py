@@ -171,7 +171,7 @@ def answer(
         raise InputError(f"{spec.name} knows no parameter {sorted(unknown)[0]!r}")
     source = _read(inputs, parameters, session.settings)
     options: dict[str, Any] = {}
-    if spec.call == "protect" and "strength" in parameters:
+    if "strength" in parameters:
         options["psnr_db"] = _number(parameters, "strength")
     if spec is REFINE_MODEL:
         options |= {"refine": _steps(parameters), "progress": progress}

@@ -115,6 +115,38 @@ def test_failures_are_counted_and_not_timed():
     assert found["failed"] > 0 and found["requests"] == 0
 
 
+def _refused_at_first(count):
+    """The first so many are refused, the others answered at once."""
+    asked = iter(range(10**9))
+
+    async def ask():
+        await asyncio.sleep(0.001)
+        if next(asked) < count:
+            raise ServerUnavailable("busy")
+
+    return ask
+
+
+@pytest.mark.parametrize("measure", [closed_loop, fixed_rate])
+def test_a_refusal_while_warming_up_counts_for_nothing(measure):
+    sample = asyncio.run(measure(_refused_at_first(1), 50, 0.05))
+    assert sample.failed == 0 and sample.latencies_ms
+
+
+def test_where_nobody_answers_nothing_is_measured():
+    with pytest.raises(ServerUnavailable, match="busy"):
+        asyncio.run(closed_loop(_refused_at_first(10**9), 4, 60.0))
+
+
+def test_no_rate_is_tried_where_nothing_is_answered_after_warming_up(monkeypatch):
+    async def closed_loop(ask, concurrency, seconds):
+        return Sample([], 1.0, failed=9)
+
+    monkeypatch.setattr(load, "closed_loop", closed_loop)
+    found = asyncio.run(highest_rate(None, "p50", 10.0, 1.0, lambda text: None))
+    assert found == {"rate_per_s": 0.0, "trials": []}
+
+
 @pytest.mark.parametrize(("limit_ms", "reachable"), [(200.0, True), (1.0, False)])
 def test_the_highest_rate_keeps_the_limit(limit_ms, reachable):
     async def run():

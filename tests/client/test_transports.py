@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clr_infer import errors
-from clr_infer.client import Client
+from clr_infer.client import Client, Retry
 from clr_infer.errors import RuntimeUnavailable, UsageError
 
 PIXELS = np.zeros((40, 50, 3), np.uint8)
@@ -45,17 +45,35 @@ def test_a_client_without_its_library_says_what_to_install(scheme, monkeypatch):
         Client(f"{scheme}://localhost:1")
 
 
-def test_tokens_and_headers_are_sent():
-    with Client("grpc://localhost:1", token="secret", headers={"X-Team": "a"}) as client:
-        sent = client._client._transport._headers
-    assert sent == {"x-team": "a", "authorization": "Bearer secret"}
+def _sent(url, **options):
+    with Client(url, **options) as client:
+        return client._client._transport._headers
 
 
-def test_no_packing_of_pixels_is_asked_for():
-    with Client("http://localhost:1") as client:
-        assert client._client._transport._headers["Accept-Encoding"] == "identity"
-    with Client("http://localhost:1", headers={"Accept-Encoding": "gzip"}) as client:
-        assert client._client._transport._headers["Accept-Encoding"] == "gzip"
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_tokens_and_headers_are_sent_once_each(scheme, name):
+    headers = {"X-Team": "a", name: "Basic mine"}
+    url, usual = f"{scheme}://localhost:1", {} if scheme == "grpc" else _sent("http://localhost:1")
+    others = usual | {"x-team": "a"}
+    assert _sent(url, headers=headers) == others | {"authorization": "Basic mine"}
+    assert _sent(url, token="s", headers=headers) == others | {"authorization": "Bearer s"}
+
+
+@pytest.mark.parametrize("name", ["Accept-Encoding", "accept-encoding"])
+def test_no_packing_of_pixels_is_asked_for(name):
+    assert _sent("http://localhost:1") == {"accept-encoding": "identity"}
+    assert _sent("http://localhost:1", headers={name: "gzip"}) == {"accept-encoding": "gzip"}
+
+
+def test_a_connection_that_breaks_is_unavailable(monkeypatch):
+    async def broken(**_):
+        raise ConnectionResetError("cut off")
+
+    with Client("http://localhost:1", timeout_s=5.0, retry=Retry(budget=0)) as client:
+        monkeypatch.setattr(client._client._transport._client, "infer", broken)
+        with pytest.raises(errors.ServerUnavailable, match="cut off"):
+            client.locate(PIXELS)
 
 
 class _Forgetful(BaseHTTPRequestHandler):

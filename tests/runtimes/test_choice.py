@@ -14,7 +14,7 @@ import clr_infer
 from clr_infer import runtimes
 from clr_infer.engine_files import device_capability
 from clr_infer.env import describe_environment
-from clr_infer.errors import ModelError, RuntimeUnavailable
+from clr_infer.errors import ModelError, RuntimeUnavailable, UsageError
 from clr_infer.pixels import HostPixels
 from clr_infer.runtimes import RUNTIMES, open_runtime, why_not
 from clr_infer.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
@@ -33,6 +33,18 @@ def fresh_log(monkeypatch):
 def no_gpu(monkeypatch):
     monkeypatch.setattr(runtimes, "device_capability", lambda: None)
     monkeypatch.setattr(runtimes, "multiplies_int8", lambda: False)
+
+
+@pytest.mark.parametrize("name", ["auto", "onnxruntime", "torch"])
+def test_there_must_be_a_thread(name):
+    with pytest.raises(UsageError, match="threads must be at least 1, not 0"):
+        open_runtime(name, Weights(), 0)
+
+
+@pytest.mark.parametrize("name", ["auto", "onnxruntime"])
+def test_the_embedded_runtime_takes_as_many_threads_as_are_asked_for(no_gpu, name):
+    assert open_runtime(name, Weights(), 3)._options().intra_op_num_threads == 3
+    assert open_runtime(name, Weights())._options().intra_op_num_threads == 0  # all cores
 
 
 def test_auto_takes_the_embedded_runtime_without_a_gpu_and_says_so_once(no_gpu, caplog):

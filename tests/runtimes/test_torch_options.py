@@ -11,7 +11,7 @@ import torch
 
 import clr_infer
 from clr_infer.errors import ModelError, RuntimeUnavailable, UsageError
-from clr_infer.runtimes.torch_eager import TorchEager
+from clr_infer.runtimes.torch_eager import TorchEager, cpu_threads
 from clr_infer.runtimes.torch_graphs import GraphedNetwork
 from clr_infer.runtimes.torch_options import TorchOptions
 from clr_infer.specs import FRAME_PX
@@ -54,6 +54,13 @@ def test_it_takes_as_many_threads_as_are_asked_for(frame, monkeypatch):
     assert seen == [1] and torch.get_num_threads() == before
 
 
+def test_threads_are_given_back_after_a_failure():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError), cpu_threads(before + 1):
+        raise KeyError
+    assert torch.get_num_threads() == before
+
+
 @pytest.mark.parametrize(
     ("options", "tolerance"),
     # bfloat16 has 8 bits of mantissa: through some 20 layers, half a level of 255 is lost
@@ -84,8 +91,9 @@ def test_graphs_need_a_gpu():
         clr_infer.load("torch+graphs")
 
 
-def test_a_graph_is_recorded_while_other_threads_go_on(monkeypatch):
-    """Recorded globally, an allocation of another thread would break it."""
+@pytest.fixture
+def modes(monkeypatch):
+    """How each graph was recorded; they are recorded without a GPU, and replay nothing."""
     modes = []
 
     class Stream:
@@ -105,8 +113,28 @@ def test_a_graph_is_recorded_while_other_threads_go_on(monkeypatch):
     monkeypatch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", recording)
+    return modes
+
+
+def test_a_graph_is_recorded_while_other_threads_go_on(modes):
+    """Recorded globally, an allocation of another thread would break it."""
     (found,) = GraphedNetwork(torch.nn.ReLU())(torch.tensor([-1.0, 2.0]))
     assert found.tolist() == [0.0, 2.0] and modes == ["thread_local"]
+
+
+def test_graphs_are_kept_for_the_batch_sizes_used_last(modes):
+    graphed = GraphedNetwork(torch.nn.ReLU())
+    for batch in (*range(1, 9), 1, 9):
+        graphed(torch.zeros(batch))
+    assert list(graphed._graphs) == [3, 4, 5, 6, 7, 8, 1, 9] and len(modes) == 9
+
+
+def test_a_graph_reads_what_is_given_and_gives_results_of_their_own(modes):
+    graphed = GraphedNetwork(torch.nn.ReLU())
+    graphed(torch.tensor([1.0]))
+    (found,) = graphed(torch.tensor([5.0]))
+    _, (held,), (output,) = graphed._graphs[1]
+    assert held.tolist() == [5.0] and found.data_ptr() != output.data_ptr()
 
 
 @pytest.mark.gpu

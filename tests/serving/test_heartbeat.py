@@ -142,6 +142,22 @@ def test_what_was_found_before_a_repair_does_not_count(monkeypatch):
     assert heart.take() is None
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_found_after_the_end_does_not_count(monkeypatch, count):
+    heart, beats = Heartbeat("grpc://x:1", 0.001, 5.0), []
+
+    def beat(self):
+        beats.append(1)
+        if len(beats) == count:
+            self.stop()
+        return "locate", "late"
+
+    monkeypatch.setattr(Heartbeat, "beat", beat)
+    heart.start()
+    heart._thread.join(5)
+    assert len(beats) == count and heart.take() is None
+
+
 def test_a_failure_that_nobody_took_before_a_repair_does_not_count(monkeypatch):
     heart, beats, enough = Heartbeat("grpc://x:1", 0.01, 5.0), [], threading.Event()
 

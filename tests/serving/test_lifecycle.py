@@ -149,14 +149,19 @@ def test_a_port_in_use_is_named():
             EmbeddedServer(ServeOptions(http_port=port))
 
 
-def test_a_start_that_is_interrupted_ends_quietly(monkeypatch, capsys):
+def test_a_start_removes_what_others_left_and_when_interrupted_ends_quietly(monkeypatch, capsys):
     def interrupt(self):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(EmbeddedServer, "_wait_until_ready", interrupt)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    stale = Path(f"/dev/shm/clr_infer_server_{ended.pid}_ab")
+    stale.touch()
     server = EmbeddedServer(ServeOptions())
     with pytest.raises(KeyboardInterrupt):
         server.start()
+    assert not stale.exists()
     assert server._process.poll() is None
     server.stop()
     assert server._process.poll() is not None

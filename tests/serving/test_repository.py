@@ -1,5 +1,6 @@
 """The model repository: made from the specs, and read by Triton server's own protobuf."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,9 @@ def test_profiles_differ_where_they_should():
             if throughput[name].backend == "python":
                 assert latency[name].parameters["threads"].string_value == "0"
                 assert throughput[name].parameters["threads"].string_value == "1"
+        for spec, key in itertools.product(IMAGE_MODELS.values(), ("workers", "max_queue")):
+            few, many = (c[spec.name].parameters[key].string_value for c in (latency, throughput))
+            assert 0 < int(few) < int(many)
 
 
 def test_profiles_are_chosen_by_name_and_number_of_instances():

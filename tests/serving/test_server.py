@@ -34,6 +34,7 @@ from clr_infer.settings import KEY_VARIABLE
 from .conftest import start_serving
 
 triton = pytest.importorskip("tritonclient.grpc")
+triton_http = pytest.importorskip("tritonclient.http")
 InferenceServerException = pytest.importorskip("tritonclient.utils").InferenceServerException
 
 TRANSPORTS = [("grpc", False), ("grpc", True), ("http", False), ("http", True)]
@@ -206,6 +207,16 @@ def test_the_command_line_gives_the_same_with_a_server(serving, tmp_path, capsys
         records.append(lines)
         files.append({p.name: p.read_bytes() for p in out.iterdir()})
     assert records[0] == records[1] and files[0] == files[1] and len(files[0]) == 4
+
+
+def test_nobody_but_who_looks_after_it_may_unload_a_model(serving, photo):
+    for transport, module in (("grpc", triton), ("http", triton_http)):
+        address = serving.urls[transport].partition("://")[2]
+        with module.InferenceServerClient(address) as raw:
+            with pytest.raises(InferenceServerException, match="restricted"):
+                raw.unload_model("clr_locate")
+        with Client(serving.urls[transport]) as client:
+            assert not client.locate(photo).protected
 
 
 def test_a_batch_of_files_needs_a_server(tmp_path, capsys):
