@@ -31,12 +31,13 @@ def filled(pixels: np.ndarray, holes: Sequence[Px]) -> np.ndarray:
     left = np.full(pixels.shape[:2], 255, np.uint8)
     for x0, y0, x1, y1 in holes:
         left[y0:y1, x0:x1] = 0
-    shares = [Image.fromarray(left)]
-    colours = [Image.fromarray(pixels * (left[..., None] > 0))]
+    seen = pixels * (left[..., None] > 0)
+    shares, colours = [Image.fromarray(left)], [Image.fromarray(seen)]
     while max(shares[-1].size) > 1:
         shares.append(shares[-1].reduce(2))
         colours.append(colours[-1].reduce(2))
-    guess = np.zeros((1, 1, 3), np.uint8)
+    mean = seen.sum((0, 1), keepdims=True) / max(np.count_nonzero(left), 1)
+    guess = np.rint(mean).astype(np.uint8)
     for share, colour in zip(reversed(shares), reversed(colours), strict=True):
         width, height = share.size
         within = None if guess.shape[:2] == (1, 1) else (0.0, 0.0, width / 2, height / 2)
@@ -45,4 +46,4 @@ def filled(pixels: np.ndarray, holes: Sequence[Px]) -> np.ndarray:
         own = np.asarray(colour) / np.maximum(weight, _ENOUGH)
         own = np.rint(own).clip(0.0, 255.0).astype(np.uint8)
         guess = np.where(weight >= _ENOUGH, own, to_pixels(smooth))
-    return np.where(left[..., None] > 0, pixels, guess)
+    return guess

@@ -29,13 +29,23 @@ def test_plain_pictures_are_whole_again(side):
     assert hole[2:] == side[::-1] or np.abs(difference).max() <= 4
 
 
-def test_a_ramp_goes_on_through_a_hole():
-    ramp = np.repeat(np.linspace(40, 200, 160)[None, :, None], 120, 0).repeat(3, 2)
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.3])
+def test_what_little_is_left_shows_how_light_the_rest_is(share):
+    painted = np.full((100, 150, 3), (90, 160, 240), np.uint8)
+    hole = (round(150 * share), 0, 150, 100)
+    painted[:, hole[0] :] = 255
+    difference = filled(painted, [hole]).astype(int) - (90, 160, 240)
+    assert np.abs(difference).max() <= 4
+
+
+@pytest.mark.parametrize("width", [160, 131, 129])
+def test_a_ramp_goes_on_through_a_hole(width):
+    ramp = np.repeat(np.linspace(40, 200, width)[None, :, None], 129, 0).repeat(3, 2)
     ramp = np.rint(ramp).astype(np.uint8)
-    painted = ramp.copy()
-    painted[50:70, 60:100] = 0
-    guess = filled(painted, [(60, 50, 100, 70)])[60, 60:100, 0].astype(int)
-    assert np.abs(guess - ramp[60, 60:100, 0]).max() <= 20
+    painted, (x0, x1) = ramp.copy(), (width // 3, 2 * width // 3)
+    painted[45:85, x0:x1] = 0
+    guess = filled(painted, [(x0, 45, x1, 85)])[65, x0:x1, 0].astype(int)
+    assert np.abs(guess - ramp[65, x0:x1, 0]).max() <= 20
     assert (np.diff(guess[::8]) > 0).all()
 
 

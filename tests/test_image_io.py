@@ -335,6 +335,13 @@ def test_sides_that_a_format_cannot_hold_are_refused(file_format, limit):
         encode_image(np.zeros((limit + 1, 1), np.uint8), format=file_format)
 
 
+def test_a_jpeg_holds_as_much_exif_data_as_a_marker():
+    block = b"Exif\0\0II*\0" + bytes(65533 - 10)
+    assert block in encode_image(PIXELS, format="JPEG", exif=block)
+    with pytest.raises(InputError, match="65534 bytes; JPEG holds at most 65533"):
+        encode_image(PIXELS, format="JPEG", exif=block + b"\0")
+
+
 def test_pillow_can_write_every_suffix(tmp_path):
     for suffix, file_format in image_io.SUFFIXES.items():
         assert format_for(tmp_path / f"a.b{suffix.upper()}") == file_format

@@ -164,6 +164,7 @@ REFUSED = {
     "tiff rgb": (tiff(16, 2, DEEP_RGB), "16 bits per channel"),
     "tiff negative": (tiff(16, 0, DEEP), "16 bits per channel as a negative"),
     "ppm": (b"P6 63 47 65535\n" + DEEP_RGB.astype(">u2").tobytes(), "16 bits per channel"),
+    "ppm of 9 bits": (b"P6 63 47 256\n" + DEEP_RGB.astype(">u2").tobytes(), "16 bits per channel"),
     "tiff 32 bits": (tiff(32, 1, DEEP.astype("<u4")), "32 bits per channel"),
     "tiff 12 bits": (tiff(12, 1, DEEP[:, : WIDTH * 3 // 4]), "12 bits per channel"),
     "tiff signed": (tiff(16, 1, DEEP, sample_format=2), "signed"),
@@ -271,6 +272,15 @@ def test_exif_and_icc_travel_from_format_to_format(source, target):
     assert exif.get_ifd(ExifTags.IFD.GPSInfo) == {1: "N", 2: (48.0, 51.0, 29.5)}
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_exif_data_stays_in_its_byte_order(order):
+    """Maker notes, which nobody can read, are in it as well."""
+    exif = parsed(camera_exif(1))
+    exif.endian = order
+    loaded = read_image(encoded(PICTURE, "PNG", exif=exif.tobytes()))
+    assert parsed(loaded.exif).endian == order
+
+
 def test_sizes_in_the_exif_data_do_not_spoil_a_tiff():
     exif = Image.Exif()
     exif[ExifTags.Base.ImageWidth], exif[ExifTags.Base.ImageLength] = 999, 5
@@ -322,14 +332,19 @@ def test_damaged_profiles_are_left_out_with_a_warning(file_format, profile):
 
 @pytest.mark.parametrize(
     ("mode", "file_format", "space"),
-    [("CMYK", "JPEG", b"CMYK"), ("CMYK", "TIFF", b"CMYK"), ("L", "PNG", b"GRAY")],
+    [
+        ("CMYK", "JPEG", b"CMYK"),
+        ("CMYK", "TIFF", b"CMYK"),
+        ("CMYK", "TIFF", b"RGB "),
+        ("L", "PNG", b"GRAY"),
+    ],
 )
 def test_profiles_of_other_colour_spaces_are_left_out_with_a_warning(mode, file_format, space):
     profile = SRGB[:16] + space + SRGB[20:]
     loaded = read_image(encoded(PICTURE.convert(mode), file_format, icc_profile=profile))
     assert loaded.icc_profile is None
     (warning,) = loaded.warnings
-    assert f"ICC profile ({space.decode()}) does not fit" in warning
+    assert f"ICC profile ({space.decode().strip()}) does not fit" in warning
     assert f"converted from {mode} to RGB" in warning
 
 

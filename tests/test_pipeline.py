@@ -234,7 +234,7 @@ def test_threads_share_a_session(session, protected):
 
 
 def test_bad_arguments_fail_before_any_work(session, coffee):
-    for strength in (29.9, 50.1, float("nan")):
+    for strength in (0, 29.9, 50.1, float("nan")):
         with pytest.raises(InputError, match="PSNR"):
             session.protect(coffee, psnr_db=strength)
     with pytest.raises(ImageError):

@@ -136,6 +136,20 @@ def test_senseless_steps_are_refused(session, coffee, steps):
         session.protect(coffee, refine=steps)
 
 
+def test_as_many_steps_as_are_allowed_reach_the_refiner(session, coffee, monkeypatch):
+    asked, noise = [], np.random.default_rng(0).normal(size=(3, 512, 512)).astype(np.float32)
+
+    class Asked:
+        @staticmethod
+        def residual(pixels, steps, progress):
+            asked.append(steps)
+            return noise
+
+    monkeypatch.setattr(session, "open_refiner", Asked)
+    session.protect(coffee[:96, :128], refine=1000)
+    assert asked == [1000]
+
+
 def test_it_takes_gradients_whatever_the_caller_is_in(coffee):
     small = coffee[:96, :128]
     with clr_infer.load("onnxruntime") as session:

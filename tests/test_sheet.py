@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clr_infer.geometry import crop_mask
-from clr_infer.sheet import HEAT_LEVELS, heat, magnified_residual, overlay
+from clr_infer.sheet import HEAT_LEVELS, contact_sheet, heat, magnified_residual, overlay
 
 SIZES = [(1, 1), (7, 9), (300, 40), (64, 200)]
 
@@ -28,6 +28,30 @@ def test_what_was_reconstructed_is_dimmed(size):
     assert np.array_equal(drawn[:4], expected[:4]) and np.array_equal(drawn[:, :5], expected[:, :5])
     assert (drawn[4, 5] == (255, 70, 70)).all()
     assert np.array_equal(overlay(image, None), image)
+
+
+def test_the_found_box_is_red_within_a_green_one_that_is_true():
+    image, box_px = _noise((60, 90)), (10, 8, 80, 50)
+    drawn = overlay(image, None, box_px)
+    assert (drawn[8, 10:80] == (60, 230, 110)).all() and (drawn[49, 10:80] == (60, 230, 110)).all()
+    assert np.array_equal(drawn[50:], image[50:]) and np.array_equal(drawn[:, 80:], image[:, 80:])
+    both = overlay(image, box_px, box_px)
+    assert (both[8, 10:80] == (255, 70, 70)).all() and (both[9, 11:79] == (60, 230, 110)).all()
+
+
+def test_pictures_of_any_shape_lie_in_rows_under_captions():
+    shades = {"low": ((20, 40), 50), "high": ((80, 40), 100), "below": ((40, 40), 150)}
+    tiles = {name: np.full((*size, 3), shade, np.uint8) for name, (size, shade) in shades.items()}
+    rows = [[("low", tiles["low"]), ("high", tiles["high"])], [("below", tiles["below"])]]
+    laid = contact_sheet(rows, tile_px=100)
+    for name, height, at in (
+        ("low", 50, (34, 8)),
+        ("high", 200, (34, 116)),
+        ("below", 100, (268, 8)),
+    ):
+        assert (laid[at[0] : at[0] + height, at[1] : at[1] + 100] == shades[name][1]).all()
+        assert laid[at[0] - 26 : at[0], at[1] : at[1] + 100].min() < 100  # its caption
+    assert laid.shape == (376, 224, 3) and (laid[:8] == 255).all()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -24,13 +24,12 @@ def _row(
     session: Session, report: dict[str, Any], rule: str, row: dict[str, Any], image: np.ndarray
 ) -> list[tuple[str, np.ndarray]]:
     facts, size = report["facts"], image.shape[1::-1]
-    condition = protocol.CONDITIONS[row["condition"]]
-    protected = session.protect(
-        image, psnr_db=facts["psnr_db"], refine=facts.get("refine", 0)
-    ).image
+    condition = protocol.pick_condition(row["condition"])
+    how = {"refine": facts.get("refine", 0), "copy": facts.get("copy", False)}
+    protected = session.protect(image, psnr_db=facts["psnr_db"], **how).image
     rng = protocol.case_rng(facts["seed"], row["index"], row["kept"], condition)
     received = real.apply(protected, condition.chain(Box(*row["box"])), rng)
-    answer = recover(session, received)
+    answer = recover(session, received, condition.turned)
     recovered = shown(answer, received, size)
     found = None if answer.crop_box is None else box_to_pixels(answer.crop_box, *size)
     out = row["predicted_psnr_out"]

@@ -53,3 +53,47 @@ def test_groups_at_any_hardness_keep_to_their_own_range():
             group = draw_alike(rng, float(hardness), 3)
             assert len({attack.qf_min for attack in group}) == 1
             assert all(quality >= group[0].qf_min for quality in _qualities(group))
+
+
+def test_groups_share_crop_size_filters_and_subsampling():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        group = draw_alike(rng, 1.0, 3)
+        boxes = np.array([attack.crop.values for attack in group])
+        assert (boxes >= 0).all() and (boxes <= 1 + 1e-12).all()
+        np.testing.assert_allclose(boxes[:, 2:] - boxes[:, :2], [boxes[0, 2:] - boxes[0, :2]] * 3)
+        kinds = {tuple((s.name, s.subsampling) for s in (*a.before, *a.after)) for a in group}
+        assert len(kinds) == 1
+
+
+def test_the_best_and_the_worst_quality_are_drawn_too():
+    rng = np.random.default_rng(0)
+    drawn = [attack for _ in range(800) for attack in draw_alike(rng, 1.0, 4)]
+    before = [step.values[0] for attack in drawn for step in attack.before]
+    after = _qualities(drawn)
+    assert (min(before), max(before), min(after), max(after)) == (70, 96, 50, 96)
+
+
+def test_images_that_are_only_cropped_come_with_hardness(monkeypatch):
+    monkeypatch.setattr(curriculum, "_PLAIN_SHARE", 1.0)
+    rng = np.random.default_rng(0)
+    half, whole = ([draw_attack(rng, hardness) for _ in range(50)] for hardness in (0.5, 1.0))
+    assert any(a.before or a.after for a in half)
+    assert not any(a.before or a.after for a in whole)
+
+
+def test_what_is_drawn_at_all_grows_with_hardness():
+    """At none, images are cropped and nothing else."""
+    shares = []
+    for hardness in (0.0, 0.5, 1.0):
+        rng = np.random.default_rng(0)
+        drawn = [draw_attack(rng, hardness) for _ in range(2000)]
+        tone = [s.values for a in drawn for s in a.after if s.name == "tone"]
+        for offset, factor in tone:
+            assert abs(offset) <= 0.1 * hardness and abs(factor - 1.0) <= 0.15 * hardness + 1e-9
+        medians = [s.values[0] == 5 for a in drawn for s in a.after if s.name == "median"]
+        befores = np.mean([bool(a.before) for a in drawn])
+        afters = np.mean([bool(a.after) for a in drawn])
+        shares.append((befores, afters, np.mean(medians) if medians else 0.0))
+    none, half, whole = np.array(shares)
+    assert not none.any() and (half > 0).all() and (whole > 1.2 * half).all()

@@ -44,6 +44,7 @@ class FakeSession:
         manifest = {"format": 1, "steps": 7, "files": {"a.onnx": "00ff"}, "validation": {}}
         self.weights = SimpleNamespace(manifest=manifest, psnr_db=38.5, default_psnr_db=38.5)
         self.protected, self.copied, self.refined = [], False, 0
+        self.sought = []
 
     @staticmethod
     def picture(treatment):
@@ -57,6 +58,7 @@ class FakeSession:
         return Protected(marked, 0.0)
 
     def locate(self, image, *, turned=False):
+        self.sought.append(turned)
         x0, y0, blue = (int(v) for v in image[0, 0])
         treatment, marked = blue // 10 * 10, blue % 10 == 1
         if treatment == TREATMENTS["refused"]:
@@ -70,7 +72,7 @@ class FakeSession:
         return Located(True, 0.75, box, box_px, (WIDTH, HEIGHT), mask)
 
     def recover(self, image, *, turned=False):
-        located = self.locate(image)
+        located = self.locate(image, turned=turned)
         if not located.protected:
             return Recovered(None, located)
         whole = coordinates(int(image[0, 0, 2]) // 10 * 10)

@@ -8,6 +8,7 @@ from clr_infer.evaluate import CONDITIONS, EvaluationSet
 from clr_infer.evaluate.arms import ABLATIONS, REFINING, STRENGTHS, Arm, measure_arms
 from clr_infer.evaluate.detection import measure_detection
 from clr_infer.evaluate.findings import arms_table, threshold_sentence
+from clr_infer.evaluate.protocol import MAIN_KEPT, draw_crop
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,33 @@ def test_steps_of_refining_are_arms_with_their_time(shipped, raccoon, monkeypatc
     assert header.startswith("|  | seconds an image | protected PSNR, dB |")
     assert row.startswith(f"| as the network makes it | {plain['protect_s']:.1f} | ")
     assert row.count("|") == header.count("|")
+
+
+def test_verdicts_are_on_two_crops_far_apart_of_each_image(session, monkeypatch):
+    """Those of the seed, each protected and not, at the strength of the weights."""
+    clean = EvaluationSet("clean", (CONDITIONS["clean"],), (0.84,))
+    monkeypatch.setattr("clr_infer.evaluate.detection.FULL", clean)
+    seen, locate = [], session.locate
+
+    def noted(image, turned):
+        x0, y0, _ = image[0, 0].tolist()
+        seen.append((x0, y0, x0 + image.shape[1], y0 + image.shape[0]))
+        return locate(image, turned=turned)
+
+    monkeypatch.setattr(session, "locate", noted)
+    images = [(str(index), session.picture("found")) for index in range(2)]
+    measure_detection(session, images, seed=5, progress=False)
+    sides = ((0, MAIN_KEPT[0]), (0, MAIN_KEPT[3]), (1, MAIN_KEPT[1]), (1, MAIN_KEPT[4]))
+    crops = [draw_crop(5, index, kept, 200, 180).box_px for index, kept in sides]
+    assert seen == [box for box in crops for _ in range(2)]
+    assert session.strength == session.weights.default_psnr_db
+
+
+def test_a_refusal_is_a_miss_and_a_false_alarm(session, monkeypatch):
+    clean = EvaluationSet("clean", (CONDITIONS["clean"],), (0.84,))
+    monkeypatch.setattr("clr_infer.evaluate.detection.FULL", clean)
+    result = measure_detection(session, [("a", session.picture("refused"))], progress=False)
+    assert result["confidences"]["clean"] == {"protected": [0.0] * 2, "unprotected": [1.0] * 2}
 
 
 def test_a_threshold_is_fixed_on_known_confidences(session, monkeypatch):

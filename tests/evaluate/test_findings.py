@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from clr_infer.errors import InputError
-from clr_infer.evaluate import evaluate, findings, page_plots
+from clr_infer.evaluate import EvaluationSet, evaluate, findings, page_plots
+from clr_infer.evaluate.baselines import BASELINES
+from clr_infer.evaluate.protocol import pick_condition
 from clr_infer.evaluate.refined import refined_sentence, refined_table
 from clr_infer.evaluate.targets import Target, targets, targets_table
 
@@ -113,6 +115,18 @@ def test_the_worst_cases_are_chosen_by_rule(report):
     assert len(findings.worst_table(report).splitlines()) == 2 + 6
 
 
+def test_no_case_is_worst_twice_and_gains_are_over_the_best_baseline():
+    baselines = {f"{name}_psnr_out": 10.0 + at for at, name in enumerate(BASELINES)}
+    best = max(baselines.values())
+    cases = [
+        {"image": name, "iou": iou, "predicted_psnr_out": best + gain} | baselines
+        for name, iou, gain in (("a", 0.1, -5.0), ("b", 0.9, 1.0), ("c", 0.5, 4.0))
+    ]
+    assert [findings.gain_of(row) for row in cases] == [-5.0, 1.0, 4.0]
+    worst = findings.worst_cases({"cases": cases}, count=2)
+    assert [(rule, row["image"]) for rule, row in worst] == [("IoU", "a"), ("gain", "b")]
+
+
 def test_reliability_holds_a_confidence_against_its_box(report):
     rows = findings.reliability_of(report)
     assert sum(row["cases"] for row in rows) == 2 * len(report["cases"])
@@ -207,6 +221,20 @@ def test_the_gallery_shows_every_case_again(report, session, monkeypatch):
     green, red = (60, 230, 110), (255, 70, 70)
     colours = {tuple(pixel) for pixel in sheet.reshape(-1, 3).tolist()}
     assert green in colours and red in colours
+
+
+@pytest.mark.parametrize("name", ["mirror --turned", "jpeg=77"])
+def test_the_gallery_repeats_a_case_as_it_was_measured(session, name):
+    """Sought on its sides, refined, with a copy, after a chain of one's own."""
+    from clr_infer.evaluate.gallery import draw_gallery
+
+    given, images = pick_condition(name), [("a", session.picture("found"))]
+    copied = EvaluationSet("copied", (given,), (0.84,), copy=True)
+    report = evaluate(session, images, copied, refine=3, progress=False).as_dict()
+    session.copied, session.refined, session.sought = False, 0, []
+    draw_gallery(session, images, report, count=2)
+    assert (session.copied, session.refined) == (True, 3)
+    assert session.sought == [given.turned] * len(session.sought) != []
 
 
 def test_outpainting_stands_beside_the_method(report):

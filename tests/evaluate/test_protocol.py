@@ -49,6 +49,17 @@ def test_crops_keep_their_promise(kept, size):
         assert (crop.kind == "control") == (kept == 1.0)
 
 
+def test_the_smallest_crops_of_the_smallest_images_hold_a_pixel():
+    for index in range(60):
+        x0, y0, x1, y1 = draw_crop(0, index, 0.1, 32, 32).box_px
+        assert 0 <= x0 < x1 <= 32 and 0 <= y0 < y1 <= 32
+
+
+def test_the_main_range_goes_down_to_its_end():
+    sides = (1.0, 0.99, 0.6, 0.599)
+    assert [protocol.kept_range(side) for side in sides] == ["control", "main", "main", "below"]
+
+
 def test_a_crop_step_gives_exactly_the_pixels_of_the_box():
     rows, columns = np.mgrid[:512, :767]
     image = np.stack([columns % 256, columns // 256, rows % 256], -1).astype(np.uint8)
@@ -123,6 +134,8 @@ def test_noise_differs_between_cases_but_not_between_runs():
     assert first == protocol.case_rng(0, 1, 0.77, CONDITIONS["noise0.02"]).random()
     assert first != protocol.case_rng(0, 1, 0.77, CONDITIONS["noise0.04"]).random()
     assert first != protocol.case_rng(0, 2, 0.77, CONDITIONS["noise0.02"]).random()
+    assert first != protocol.case_rng(0, 1, 0.71, CONDITIONS["noise0.02"]).random()
+    assert first != protocol.case_rng(5, 1, 0.77, CONDITIONS["noise0.02"]).random()
 
 
 def test_conditions_by_name_or_by_chain():

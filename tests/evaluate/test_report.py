@@ -12,6 +12,8 @@ from clr_infer.errors import OutputError
 from clr_infer.evaluate import CONDITIONS, check_folder, evaluate, markdown, write_report
 from clr_infer.evaluate.aggregate import aggregate
 from clr_infer.evaluate.findings import copies_table
+from clr_infer.evaluate.report import json_text
+from clr_infer.evaluate.tables import constants_table, detection_table, recovery_table
 from clr_infer.evaluate.workers import Opener
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +119,22 @@ def test_conditions_with_kept_sides_of_their_own_have_rows(session, chosen):
     assert (copies_table(report) in text) == (chosen == "copies")
 
 
+def test_cells_are_of_the_crops_that_their_table_names(measured):
+    report = measured.as_dict()
+    clean = report["aggregates"]["by_condition"]["clean"]
+    one, blur = clean["paired"], f"blur{clean['paired']['blur_sigma_px']['psnr_out']}"
+    (drawn,) = tables(recovery_table(report, "psnr", "PSNR", 4))
+    means = [one["predicted"], one["true"], *(one["baselines"][b] for b in ("mean_colour", "edge"))]
+    outside = [*(values["psnr_out"] for values in means), one["baselines"][blur]["psnr_out"]]
+    best = [one["best_baseline"][measure]["value"] for measure in ("psnr_out", "psnr")]
+    cells = [*outside, best[0], one["predicted"]["psnr"], one["true"]["psnr"], best[1]]
+    assert drawn[2] == ["crop only", *(f"{value:.4f}" for value in cells)]
+    assert clean["main"]["cases"] != one["cases"]
+    assert tables(detection_table(report))[0][2][:2] == ["crop only", str(clean["main"]["cases"])]
+    ranges = [row[0] for row in tables(constants_table(report))[0][1:] if "crop only" in row[0]]
+    assert ranges == [f"crop only, {which}" for which in ("main", "below", "control")]
+
+
 def test_nothing_says_twice_what_it_does():
     for path in (ROOT / "clr_infer" / "evaluate").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -156,6 +174,12 @@ def test_a_failure_leaves_nothing_behind(measured, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="not a folder"):
         write_report(measured, tmp_path / "file")
+
+
+@pytest.mark.parametrize("result", [{"cases": [{"psnr": float("nan")}]}, {"mean": float("inf")}])
+def test_what_is_no_number_is_not_published(result):
+    with pytest.raises(ValueError, match="JSON"):
+        json_text(result)
 
 
 def test_every_published_condition_has_a_label_that_fits_a_table():

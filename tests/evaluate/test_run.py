@@ -4,7 +4,10 @@ import pytest
 from clr_infer.errors import ImageError, InputError, UsageError
 from clr_infer.evaluate import CONDITIONS, evaluate
 from clr_infer.evaluate.aggregate import summarise
-from clr_infer.evaluate.case import verdict
+from clr_infer.evaluate.case import recover_with_true_box, verdict
+from clr_infer.evaluate.metrics import MS_SSIM_SIDE_MIN
+from clr_infer.evaluate.protocol import Condition
+from clr_infer.evaluate.run import measure_visibility
 from clr_infer.geometry import Box, box_iou
 
 CLEAN = [CONDITIONS["clean"]]
@@ -72,6 +75,42 @@ def test_a_refusal_is_the_wrong_verdict_of_either_kind(session):
     assert verdict(session, picture, protected=False).confidence == 1.0
 
 
+def test_an_error_on_the_unprotected_twin_alone_is_a_false_alarm(session, monkeypatch):
+    locate = session.locate
+
+    def refuse_unmarked(image, *, turned=False):
+        if image[0, 0, 2] % 10 == 0:
+            raise ImageError("refused as it is")
+        return locate(image, turned=turned)
+
+    monkeypatch.setattr(session, "locate", refuse_unmarked)
+    (row,) = run(session, "found").cases
+    assert row["protected"] and row["iou"] == pytest.approx(1.0)
+    assert row["unprotected_verdict"] and row["error"] == "refused as it is"
+
+
+def test_what_is_to_be_looked_for_on_its_sides_is(session):
+    sought = Condition("sought", "sought", (), turned=True)
+    run(session, "found", conditions=[sought])
+    assert session.sought[-2:] == [True, True]  # protected and not
+    run(session, "found")
+    assert session.sought[-2:] == [False, False]
+
+
+def test_the_error_of_a_pixel_is_the_mean_of_its_channels(session, monkeypatch):
+    recover = session.recover
+
+    def off(image, *, turned=False):
+        found = recover(image, turned=turned)
+        found.image[..., 0] += 3
+        return found
+
+    monkeypatch.setattr(session, "recover", off)
+    (row,) = run(session, "found").cases
+    ((pixels, expected, measured),) = [one for one in row["uncertainty"] if one[0]]
+    assert 0 < pixels < 200 * 180 and (expected, measured) == (25 * pixels, 3 * pixels)
+
+
 def test_aggregates_of_hits_misses_and_false_alarms(session):
     report = run(session, "found", "found", "missed", "false alarm")
     summary = summarise(report.cases)
@@ -132,8 +171,32 @@ def test_runs_repeat_and_publish_their_crops(session):
         (1, 0.84),
         (1, 0.71),
     ]
+    other = run(session, "found", "found", kept=[0.84, 0.71], conditions=conditions, seed=4)
+    assert [row["box_px"] for row in first.crops] != [row["box_px"] for row in other.crops]
     noisy = [row for row in first.cases if row["condition"] == "noise0.04"]
     assert [row["kept"] for row in noisy] == [0.84, 0.71] and all(row["paired"] for row in noisy)
+
+
+def test_the_unprotected_twin_has_the_noise_of_the_seed_and_the_protected_one(session, monkeypatch):
+    seen, locate = [], session.locate
+
+    def noted(image, *, turned=False):
+        seen.append(image)
+        return locate(image, turned=turned)
+
+    monkeypatch.setattr(session, "locate", noted)
+    for seed in (3, 4):
+        run(session, "found", kept=[1.0], conditions=[CONDITIONS["noise0.04"]], seed=seed)
+    _, one, its_twin, _, other, _ = seen  # the first of each run loads the networks
+    assert np.array_equal(one[..., :2], its_twin[..., :2]) and (one != its_twin).any()
+    assert (one[..., :2] != other[..., :2]).any()
+
+
+def test_the_true_box_has_the_soft_edge_of_the_settings(session):
+    light = np.full((90, 100, 3), 200, np.uint8)  # over the black that the fake network recovers
+    box = Box(0.25, 0.25, 0.75, 0.75)
+    whole = recover_with_true_box(session, light, box, (200, 180))
+    assert whole[90, 100, 0] == 200 and whole[90, 40, 0] == 0 and 0 < whole[90, 50, 0] < 200
 
 
 def test_a_smaller_fragment_is_compared_at_the_size_of_the_original(session):
@@ -149,6 +212,8 @@ def test_small_images_have_no_ms_ssim(session):
     report = evaluate(session, [("low", image)], conditions=CLEAN, kept=[0.84], progress=False)
     assert report.images[0]["ms_ssim"] is None
     assert report.as_dict()["aggregates"]["protected"]["ms_ssim"] == {"mean": None, "min": None}
+    least = session.picture("found")[:MS_SSIM_SIDE_MIN]
+    assert measure_visibility(least, least) == {"psnr": 100.0, "ssim": 1.0, "ms_ssim": 1.0}
 
 
 def test_bad_requests_fail_before_any_work(session):

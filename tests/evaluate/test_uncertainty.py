@@ -44,6 +44,11 @@ def test_areas_agree_by_distance_and_order():
     assert found["cases"] == 3 and found["off"] == pytest.approx(2 / 3)
     assert found["correlation"] > 0.9 and found["expected"] == pytest.approx(67 / 3)
     assert agreement(rows[:1]) is None
+    for constant in (
+        [_row(None, 20.0, m) for m in (1.0, 2.0)],
+        [_row(None, e, 9.0) for e in (1, 2)],
+    ):
+        assert agreement(constant)["correlation"] == 0.0
 
 
 def test_the_evaluation_asks_for_the_uncertainty(measured, tmp_path):

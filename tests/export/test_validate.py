@@ -3,6 +3,8 @@
 import numpy as np
 import onnx
 import pytest
+import torch
+from clr_infer.export import validate
 from clr_infer.export.onnx_folder import PRECISIONS
 from clr_infer.export.precision import to_half
 from clr_infer.export.validate import QUALITY_LIMITS, TOLERANCES, check_quality, validate_onnx
@@ -65,6 +67,25 @@ def test_another_graph_is_refused(align, change):
     network, graph, inputs = align
     with pytest.raises(ModelError, match=r"align\.aligned in fp32 differs"):
         validate_onnx(network, SPECS["align"], _changed(graph, change), inputs)
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "somewhere", "refused"),
+    [(0.0, 0.09, False), (0.0, 0.11, True), (0.009, 0.09, False), (0.02, 0.02, True)],
+)
+def test_the_largest_difference_and_their_mean_have_a_limit_each(
+    monkeypatch, everywhere, somewhere, refused
+):
+    other = np.full((1, 3, 64, 64), everywhere, np.float32)
+    other[0, 1, 20, 30] = -somewhere
+    monkeypatch.setattr(validate, "_run", lambda *_: [other])
+    monkeypatch.setitem(TOLERANCES, ("align", "aligned"), {"fp32": (0.1, 0.01)})
+    given = (torch.zeros_like, SPECS["align"], b"", {"received": np.zeros_like(other)})
+    if refused:
+        with pytest.raises(ModelError, match=r"align\.aligned in fp32 differs"):
+            validate_onnx(*given)
+    else:
+        assert validate_onnx(*given) == {"aligned": pytest.approx(somewhere)}
 
 
 def test_16_bits_are_not_mistaken_for_32(align):

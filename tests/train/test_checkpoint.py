@@ -17,6 +17,7 @@ from clr_infer.train.fg_jpeg import bring_fg_jpeg, load_fg_jpeg
 from clr_infer.train.finish import collect
 from clr_infer.train.loop import Plan, Trainer
 from clr_infer.train.piece import Piece, train_piece
+from clr_infer.train.plan import plan_of
 from clr_infer.weights import MANIFEST, default_folder
 
 CPU = torch.device("cpu")
@@ -61,6 +62,20 @@ def test_a_foreign_file_is_none(photos, tmp_path, foreign):
         load_fg_jpeg(path)
 
 
+def test_no_code_in_a_checkpoint_is_run(tmp_path):
+    path, made = tmp_path / "checkpoint.pt", tmp_path / "made"
+
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(made),)
+
+    torch.save({"plan": Trap()}, path)
+    for read in (lambda: load_checkpoint(path, CPU), lambda: load_fg_jpeg(path)):
+        with pytest.raises(WeightsError, match="cannot read the checkpoint"):
+            read()
+    assert not made.exists()
+
+
 @pytest.mark.parametrize("part", ["plan", "history", "networks", "average", "step", "seconds"])
 def test_what_a_checkpoint_lacks_is_named(begun, part):
     _changed(begun, **{part: ...})
@@ -72,6 +87,11 @@ def test_a_plan_that_lacks_something_is_named(begun):
     _changed(begun, plan={"width": 8})
     with pytest.raises(WeightsError, match="align_width, seed, psnr_db, minutes, size"):
         load_start(begun / "checkpoint.pt")
+
+
+def test_a_plan_with_parts_of_another_version_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"run\.pt has a plan of another version.*spirals"):
+        plan_of({"minutes": 1.0, "spirals": 3}, tmp_path / "run.pt")
 
 
 def test_a_checkpoint_of_an_older_version_can_be_gone_on_from(begun, photos):

@@ -52,6 +52,17 @@ def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path):
     with Log(path):
         pass
     assert [row["step"] for row in _rows(path)] == ["50", "100"]
+    assert path.read_bytes().count(b"\r\n") == 3  # every line has its own end
+
+
+def test_an_empty_file_is_a_log_to_be_gone_on_with(tmp_path, caplog):
+    path = tmp_path / "log.csv"
+    for _ in range(2):
+        path.touch()
+        with Log(path):
+            pass
+        assert tuple(path.read_text().strip().split(",")) == COLUMNS
+    assert [one.name for one in tmp_path.iterdir()] == ["log.csv"] and not caplog.text
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -63,7 +63,36 @@ def test_photographs_are_upright_and_16_bits_are_scaled(photo, tmp_path):
     assert np.array_equal(scaled[0], gray) and torch.equal(scaled[0], scaled[2])
 
 
-def test_large_ones_are_reduced(raccoon, tmp_path):
+def test_large_ones_are_reduced_and_no_others_enlarged(raccoon, tmp_path):
     Image.fromarray(raccoon).resize((1600, 1200)).save(tmp_path / "large.png")
-    (image,) = Photos(tmp_path, CPU).images
-    assert image.shape == (3, 512, 683)
+    Image.fromarray(raccoon).resize((400, 300)).save(tmp_path / "middle.png")
+    large, middle = Photos(tmp_path, CPU).images
+    assert large.shape == (3, 512, 683) and middle.shape == (3, 300, 400)
+
+
+def test_a_limit_takes_the_first_by_name(photo, tmp_path):
+    for name in "bca":
+        photo.save(tmp_path / f"{name}.png")
+    assert Photos(tmp_path, CPU, limit=2).names == ["a.png", "b.png"]
+
+
+def test_square_photographs_serve_as_wide_and_as_tall_ones(tmp_path):
+    for size, shade in (((200, 200), 60), ((100, 300), 190)):
+        Image.new("RGB", size, (shade,) * 3).save(tmp_path / f"{shade}.png")
+    photos, rng = Photos(tmp_path, CPU), np.random.default_rng(0)
+    drawn = [photos.draw(rng, 64) for _ in range(60)]
+    shades = {True: set(), False: set()}
+    for one in drawn:
+        shades[one.shape[2] > one.shape[3]] |= set(one.mul(255).round().unique().tolist())
+    assert shades == {True: {60.0, 190.0}, False: {60.0}}
+
+
+def test_pictures_are_mirrored_but_never_upside_down(tmp_path):
+    """Lighter from top to bottom, and a little from left to right."""
+    rows, columns = np.mgrid[:240, :320]
+    lit = (rows * 0.8 + columns * 0.1).astype(np.uint8)
+    Image.fromarray(lit).save(tmp_path / "ramp.png")
+    photos, rng = Photos(tmp_path, CPU), np.random.default_rng(0)
+    drawn = [photos.draw(rng, 64)[0, 0] for _ in range(30)]
+    assert all(one[-1].mean() > one[0].mean() for one in drawn)
+    assert {bool(one[:, -1].mean() > one[:, 0].mean()) for one in drawn} == {True, False}

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,32 @@ def test_an_unfinished_schedule_goes_on_and_a_finished_one_is_followed_by_a_new(
     assert third["plan"]["minutes"] == 0.05
     assert len(load_checkpoint(out / "checkpoint.pt", CPU)["history"]) == shipped + 2
     assert Weights(out / "weights").manifest["data"].count("2 photographs") == 1  # the same ones
+
+
+@pytest.mark.parametrize(("seconds", "goes_on"), [(58.9, True), (59.5, False)])
+def test_a_schedule_ends_within_a_second_of_its_time(images, tmp_path, seconds, goes_on):
+    plan = pieces.Plan(minutes=1, size=64, batch=2, width=8, align_width=8, alignment=0.3)
+    photos, own = Photos(images, CPU), tmp_path / "own"
+    begun = pieces.Trainer(plan, photos, own, CPU)
+    begun.step = begun.total_steps = 7
+    begun.seconds = seconds
+    begun.save()
+    piece = pieces.Piece(minutes=5, size=96, batch=4, group=3, learning_rate=2e-3, alignment=0.2)
+    given = (piece, photos, tmp_path / "out", CPU, own / "checkpoint.pt", "pictures")
+    trainer = pieces._trainer(*given)
+    assert trainer.total_steps == 7 and trainer.step == (7 if goes_on else 0)
+    new = replace(plan.fine_tuning(), minutes=5, size=96, batch=4, alignment=0.2)
+    expected = plan if goes_on else replace(new, learning_rate=2e-3)
+    assert trainer.plan == replace(expected, group=3)
+
+
+def test_the_newest_checkpoint_is_gone_on_from(tmp_path):
+    paths = [tmp_path / name for name in ("old.pt", "new.pt", "none.pt")]
+    for age, path in enumerate(paths[:2]):
+        path.write_bytes(b"")
+        os.utime(path, (1e9 + age, 1e9 + age))
+    assert pieces.newest_checkpoint(paths) == tmp_path / "new.pt"
+    assert pieces.newest_checkpoint(paths[2:]) is None
 
 
 def test_a_kill_loses_nothing_that_was_trained(first, images, tmp_path, monkeypatch):

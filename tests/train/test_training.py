@@ -112,13 +112,19 @@ def test_pictures_come_from_photographs_that_lie_alike(tmp_path):
         torch.testing.assert_close(one, torch.full_like(one, 60 / 255))
 
 
-def test_small_photographs_are_joined_where_they_would_be_enlarged(tmp_path):
-    shades = (60, 190)
-    for shade in shades:
-        Image.new("RGB", (200, 64), (shade,) * 3).save(tmp_path / f"{shade}.png")
+@pytest.mark.parametrize(("size", "axis"), [((200, 64), 2), ((64, 200), 3)])
+def test_small_photographs_are_joined_where_they_would_be_enlarged(tmp_path, size, axis):
+    """One above the other where they are too low, side by side where they are too narrow."""
+    for shade in (60, 190):
+        Image.new("RGB", size, (shade,) * 3).save(tmp_path / f"{shade}.png")
     photos, rng = Photos(tmp_path, CPU), np.random.default_rng(0)
-    two = [len(photos.draw(rng, 96).mul(255).round().unique()) == 2 for _ in range(200)]
-    assert 0.15 < np.mean(two) < 0.35  # half of them, and half of those with themselves
+    drawn = [photos.draw(rng, 96).mul(255).round() for _ in range(200)]
+    two = [one for one in drawn if len(one.unique()) == 2]
+    assert 0.15 < len(two) / len(drawn) < 0.35  # half of them, and half of those with themselves
+    for one in two:
+        first, last = one.movedim(axis, 0)[[0, -1]]
+        assert len(first.unique()) == len(last.unique()) == 1 and first.max() != last.max()
+    assert all(96 <= side <= 154 for one in drawn for side in one.shape[2:])
     assert not any(len(photos.draw(rng, 32).mul(255).round().unique()) == 2 for _ in range(50))
 
 
@@ -128,13 +134,15 @@ def test_what_protection_costs_grows_with_what_is_seen_and_what_hides_the_templa
     protect, box = networks.protect, torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2)
     sync = protect.shape(torch.zeros_like(protect.payload(original)), original, 36.0)
     noise = torch.from_numpy(rng.normal(0.0, 0.02, sync.shape).astype(np.float32))
-    seen = {}
+    seen, blind = {}, {}
     for name, residual in {"none": 0.0 * sync, "template": sync, "both": sync + noise}.items():
-        received = original + residual
-        seen[name] = protection_loss(networks.localize, residual, original, received, box, 1.0)[1]
+        given = (networks.localize, residual, original, original + residual, box)
+        seen[name] = protection_loss(*given, 1.0)[1]
+        blind[name] = float(protection_loss(*given, 0.0)[0])
     lost, odds = ({k: float(v[n]) for k, v in seen.items()} for n in ("ssim_lost", "log_odds"))
     assert lost["none"] == 0.0 < lost["template"] < lost["both"]
     assert odds["none"] < odds["both"] < odds["template"]
+    assert blind["none"] > blind["both"] > blind["template"]
 
 
 def test_the_localize_network_is_none_of_the_state_of_training(run_folder):
