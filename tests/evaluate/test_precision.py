@@ -5,6 +5,7 @@ import pytest
 
 import clr_infer
 from clr_infer.errors import InputError
+from clr_infer.evaluate import precision
 from clr_infer.evaluate.metrics import psnr
 from clr_infer.evaluate.precision import MEASURES, PrecisionCheck, measure_quality, quality_lost
 from clr_infer.specs import SPECS
@@ -75,3 +76,15 @@ def test_the_shipped_graphs_lose_nothing_against_eager(coffee):
 def test_nothing_cannot_be_measured(embedded):
     with pytest.raises(InputError):
         measure_quality(embedded, [])
+
+
+def test_int8_is_measured_in_openvino_where_the_processor_is_for_it(monkeypatch):
+    opened = []
+    monkeypatch.setattr(precision, "load", lambda name, weights: opened.append(name))
+    monkeypatch.setattr(precision, "measure_quality", lambda *_: dict.fromkeys(MEASURES, 1.0))
+    monkeypatch.setattr(precision, "why_not", lambda name, weights: None)
+    for vnni in (True, False):
+        monkeypatch.setattr(precision, "multiplies_int8", lambda vnni=vnni: vnni)
+        found = PrecisionCheck(Weights(), [])(Weights().folder, "int8")
+        assert (found["lost_in_openvino"] is not None) == vnni
+    assert opened.count("openvino") == 1
