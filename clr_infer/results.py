@@ -1,6 +1,6 @@
 """What the three calls give back: frozen, with numpy arrays and plain values only.
 
-Results are compared as objects: two of them hold arrays, which have no one answer to "equal".
+Results are compared as objects: they hold arrays, which have no one answer to "equal".
 """
 
 from dataclasses import dataclass, field

@@ -8,11 +8,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from PIL import Image
 
 from clr_infer.errors import OutputError, UsageError, WeightsError
 from clr_infer.train.checkpoint import load_checkpoint, load_start, save_checkpoint
-from clr_infer.train.data import Photos
 from clr_infer.train.fg_jpeg import bring_fg_jpeg, load_fg_jpeg
 from clr_infer.train.finish import collect
 from clr_infer.train.loop import Plan, Trainer
@@ -22,13 +20,6 @@ from clr_infer.weights import MANIFEST, default_folder
 
 CPU = torch.device("cpu")
 PLAN = Plan(minutes=1, size=64, batch=2, width=8, align_width=8, seed=3, psnr_db=39.0)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory, raccoon) -> Photos:
-    folder = tmp_path_factory.mktemp("photos")
-    Image.fromarray(raccoon).resize((240, 180)).save(folder / "raccoon.png")
-    return Photos(folder, CPU)
 
 
 @pytest.fixture

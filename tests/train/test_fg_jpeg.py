@@ -1,23 +1,13 @@
 """What FG-JPEG and its judge are trained on."""
 
 import numpy as np
-import pytest
 import torch
-from PIL import Image
 
 from clr_infer.networks.fg_jpeg import FgJpegNetwork
 from clr_infer.train import fg_jpeg
-from clr_infer.train.data import Photos
 from clr_infer.train.fg_jpeg import FgJpegPlan, train_fg_jpeg
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory, raccoon) -> Photos:
-    folder = tmp_path_factory.mktemp("photos")
-    Image.fromarray(raccoon).resize((240, 180)).save(folder / "raccoon.png")
-    return Photos(folder, CPU)
 
 
 def test_the_simulator_sees_even_quality_factors_only_and_the_judge_all(

@@ -6,21 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from clr_infer.train.data import Photos
 from clr_infer.train.forward import Stage
 from clr_infer.train.loop import Plan, Trainer, schedule
 
 CPU = torch.device("cpu")
 PLAN = Plan(minutes=1, size=64, batch=2, width=8, align_width=8)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory, raccoon) -> Photos:
-    folder = tmp_path_factory.mktemp("photos")
-    Image.fromarray(raccoon).resize((240, 180)).save(folder / "raccoon.png")
-    return Photos(folder, CPU)
 
 
 @pytest.fixture
